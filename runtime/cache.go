@@ -1,0 +1,156 @@
+package cacheruntime
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Forever is the lifetime of an entry that does not expire.
+const Forever time.Duration = math.MaxInt64
+
+// A Cache is what generated wrappers share: a store, and the clock and tags that
+// decide what may be served from it. Wrappers of the same repository on one
+// cache share their entries, and must wrap the same data.
+type Cache struct {
+	table       *table
+	store       Store
+	loadTimeout time.Duration
+	problems    problemLog
+	closed      atomic.Bool
+
+	mu      sync.Mutex
+	methods map[methodName]*methodStats
+	byHand  *methodStats
+}
+
+type methodName struct{ repository, method string }
+
+// New makes a cache. Without options it keeps its entries in the memory of the
+// process. It runs no goroutine and reads nothing from the environment.
+func New(opts ...Option) (*Cache, error) {
+	o := options{loadTimeout: defaultLoadTimeout}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	store, err := o.openStore()
+	if err != nil {
+		return nil, err
+	}
+	return &Cache{
+		table:       newTable(),
+		store:       store,
+		loadTimeout: o.loadTimeout,
+		problems:    problemLog{logger: o.logger},
+		methods:     map[methodName]*methodStats{},
+		byHand:      newMethodStats(methodName{}),
+	}, nil
+}
+
+// Close gives the memory of the cache back and closes its store. Afterwards
+// reads call the repository. It does not wait for loads that are running: what
+// they load is answered to those who wait, and not kept. Closing again does
+// nothing.
+func (c *Cache) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	return c.store.Close()
+}
+
+// Invalidate makes every entry stale that depends on one of the tags, whether it
+// is stored, being loaded, or about to be stored. All tags are invalidated in
+// one step. Reads that begin after it has returned see none of those entries.
+//
+// The error is for caches that share invalidations with other processes; in
+// process it is always nil.
+func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	trace := controlOf(ctx).tracer()
+	var began time.Time
+	if trace != nil {
+		began = time.Now()
+	}
+	all := Tags{write: true, traced: trace != nil}
+	for _, tag := range tags {
+		all.Add(tag)
+	}
+	c.table.invalidate(all.slots)
+	c.byHand.add(0, countInvalidations, 1)
+	if trace != nil {
+		trace.add(Event{Outcome: Invalidated, Tags: all.sortedNames(), Duration: time.Since(began)})
+	}
+	return nil
+}
+
+// Clear makes every entry stale, those being loaded included, and empties the
+// store. Its error is that of the store: even then nothing that was cached
+// before is served.
+func (c *Cache) Clear(ctx context.Context) error {
+	c.table.clear()
+	c.byHand.add(0, countInvalidations, 1)
+	if trace := controlOf(ctx).tracer(); trace != nil {
+		trace.add(Event{Outcome: Invalidated, Tags: []string{"*"}})
+	}
+	return c.store.Reset()
+}
+
+// method returns the counters of a method.
+func (c *Cache) method(repository, method string) *methodStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := methodName{repository, method}
+	stats := c.methods[name]
+	if stats == nil {
+		stats = newMethodStats(name)
+		c.methods[name] = stats
+	}
+	return stats
+}
+
+// Holds reports whether condition returns true; if it panics, it does not hold.
+func Holds(condition func() bool) (holds bool) {
+	defer func() {
+		if recover() != nil {
+			holds = false
+		}
+	}()
+	return condition()
+}
+
+// A problemLog logs what goes wrong behind the callers' backs.
+type problemLog struct {
+	logger *slog.Logger // nil: slog.Default
+	mu     sync.Mutex
+	last   map[string]time.Time // by message
+}
+
+// problemInterval is how long a message is not repeated.
+const problemInterval = time.Minute
+
+func (p *problemLog) report(message, repository, method string, err error) {
+	now := time.Now()
+	p.mu.Lock()
+	last, seen := p.last[message]
+	repeated := seen && now.Sub(last) < problemInterval
+	if !repeated {
+		if p.last == nil {
+			p.last = map[string]time.Time{}
+		}
+		p.last[message] = now
+	}
+	p.mu.Unlock()
+	if repeated {
+		return
+	}
+	logger := p.logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	logger.Error("cachegen: "+message, "repository", repository, "method", method, "error", err)
+}

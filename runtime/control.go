@@ -1,0 +1,89 @@
+package cacheruntime
+
+import "context"
+
+// control is what a context says about the calls made with it. It is never
+// modified once it is in a context, so that one look-up per call is enough.
+type control struct {
+	bypass  bool
+	refresh bool
+	trace   *Trace
+	inside  *loadChain
+}
+
+// A loadChain is the load in which a call is made, and those around it.
+type loadChain struct {
+	cache *Cache
+	key   string
+	outer *loadChain
+}
+
+type controlKey struct{}
+
+func controlOf(ctx context.Context) *control {
+	c, _ := ctx.Value(controlKey{}).(*control)
+	return c
+}
+
+// withControl returns a context whose control is changed.
+func withControl(ctx context.Context, change func(*control)) context.Context {
+	next := new(control)
+	if c := controlOf(ctx); c != nil {
+		*next = *c
+	}
+	change(next)
+	return context.WithValue(ctx, controlKey{}, next)
+}
+
+// Bypass returns a context with which reads neither read nor fill the cache: they
+// call the repository. Writes still invalidate.
+func Bypass(ctx context.Context) context.Context {
+	return withControl(ctx, func(c *control) { c.bypass = true })
+}
+
+// Refresh returns a context with which reads load, whatever is cached, and store
+// what they load. The load begins after the call does; calls made with such a
+// context at the same time share one. Reads that a load makes with the context
+// it is given do the same.
+func Refresh(ctx context.Context) context.Context {
+	return withControl(ctx, func(c *control) { c.refresh = true })
+}
+
+// WithTrace returns a context with which calls of reads and writes are recorded
+// in the trace. A context that is traced already gets a trace of its own, and
+// the outer one records nothing of it.
+func WithTrace(ctx context.Context) (context.Context, *Trace) {
+	trace := new(Trace)
+	return withControl(ctx, func(c *control) { c.trace = trace }), trace
+}
+
+func (c *control) bypasses() bool  { return c != nil && c.bypass }
+func (c *control) refreshes() bool { return c != nil && c.refresh }
+
+func (c *control) tracer() *Trace {
+	if c == nil {
+		return nil
+	}
+	return c.trace
+}
+
+// isInside reports whether the call is made inside a load of the key.
+func (c *control) isInside(cache *Cache, key []byte) bool {
+	if c == nil {
+		return false
+	}
+	for chain := c.inside; chain != nil; chain = chain.outer {
+		if chain.cache == cache && chain.key == string(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// insideLoad returns the context of a load of the key: that of the caller, but
+// without its cancellation and deadline.
+func insideLoad(ctx context.Context, cache *Cache, key string) context.Context {
+	return withControl(context.WithoutCancel(ctx), func(c *control) {
+		c.inside = &loadChain{cache: cache, key: key, outer: c.inside}
+	})
+}

@@ -1,0 +1,295 @@
+package cacheruntime
+
+import (
+	"context"
+	"crypto/sha256"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// A flight is one load that is shared by the calls for its key.
+type flight[V any] struct {
+	key    string
+	number uint64 // flights of the read are numbered in the order in which they start
+	done   chan struct{}
+
+	// Guarded by Read.mu.
+	waiting int  // calls that wait for it
+	joined  bool // by calls other than the one that started it
+
+	// Set by the starter before the flight takes off.
+	fresh    bool     // load even if there is a valid entry by now
+	slots    []uint32 // of the tags known from the arguments, the entry's own included
+	declared bool     // whether there are others than the entry's own
+
+	// abandoned is set by a starter that leaves and whose arguments may change.
+	abandoned atomic.Bool
+
+	// Set by the flight's goroutine before done is closed.
+	loaded    bool      // false: a valid entry was found
+	began     time.Time // the load
+	returned  bool      // the load
+	value     V
+	err       error
+	failed    bool        // the error is not a negative outcome
+	panicked  *PanicError // the load
+	exited    bool        // the load's goroutine
+	entry     entry
+	tried     bool // to encode the value
+	encoded   bool // the value, as the entry's payload
+	stored    bool
+	checkable bool // the entry's tags are known, so that the hit test means something
+	tainted   bool // the arguments may have changed during the load
+	ended     bool // without a panic
+}
+
+func (r *Read[V]) flightsStarted() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.started
+}
+
+// board joins the flight for a key, or makes one that the caller has to start.
+func (r *Read[V]) board(key string) (f *flight[V], starter bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f = r.flights[key]
+	if f == nil {
+		r.started++
+		f = &flight[V]{key: key, number: r.started, done: make(chan struct{}), waiting: 1}
+		r.flights[key] = f
+		return f, true
+	}
+	f.waiting++
+	f.joined = true
+	return f, false
+}
+
+// wait waits for a flight, or for the end of the caller's context: then it
+// reports false, and the caller has left.
+func (r *Read[V]) wait(ctx context.Context, f *flight[V], starter bool) bool {
+	if r.cfg.Infallible {
+		<-f.done
+		return true
+	}
+	select {
+	case <-f.done:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-f.done: // as well: an outcome is better than none
+		return true
+	default:
+	}
+	if starter && r.cfg.SharedArgs {
+		f.abandoned.Store(true)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.waiting--
+	return false
+}
+
+// fly is the goroutine of a flight.
+func (r *Read[V]) fly(ctx context.Context, f *flight[V], loader Loader[V]) {
+	defer r.land(f)
+	if f.fresh || !r.recheck(f) {
+		r.load(ctx, f, loader)
+	}
+	f.ended = true
+}
+
+// land ends a flight, whatever happened in it. It is to be deferred.
+func (r *Read[V]) land(f *flight[V]) {
+	if !f.ended {
+		if value := recover(); value != nil {
+			f.panicked = newPanicError(value)
+		} else {
+			f.exited = true
+		}
+	}
+	if f.loaded {
+		if !f.returned {
+			f.entry.took = time.Since(f.began)
+		}
+		r.stats.add(0, countLoadTime, uint64(f.entry.took))
+		if f.failed || !f.returned {
+			r.stats.add(0, countLoadErrors, 1)
+		}
+	}
+
+	r.mu.Lock()
+	delete(r.flights, f.key)
+	joined, waiting := f.joined, f.waiting
+	r.mu.Unlock()
+
+	// Nobody can join any more. What they need is made while the starter still
+	// waits, as it may modify the value.
+	if joined && f.ended && !r.cfg.Share {
+		r.encode(f)
+	}
+	f.tainted = f.abandoned.Load()
+	close(f.done)
+	if f.panicked != nil && waiting == 0 {
+		r.report("a load panicked that no caller waits for any more", f.panicked)
+	}
+}
+
+// recheck looks for an entry that an earlier flight stored after the caller had
+// looked for one. It reports whether there is one, which is the outcome then.
+func (r *Read[V]) recheck(f *flight[V]) bool {
+	var digest [sha256.Size]byte
+	var e entry
+	if r.fetch(0, f.key, storeKey(f.key, &digest), &e) != "" {
+		return false
+	}
+	value, err, ok := r.answer(&e, NewDecoder(e.payload))
+	if !ok {
+		r.damaged(0)
+		return false
+	}
+	f.value, f.err = value, err
+	f.entry = e
+	f.tried = e.outcome() == Hit
+	f.encoded = f.tried
+	f.checkable = true
+	f.stored = true
+	return true
+}
+
+// load calls the repository and stores the result.
+func (r *Read[V]) load(ctx context.Context, f *flight[V], loader Loader[V]) {
+	ctx, cancel := context.WithTimeout(ctx, r.cache.loadTimeout)
+	defer cancel()
+	table := r.cache.table
+	e := &f.entry
+	e.hard = never
+	e.epoch = table.epoch
+	e.asOf = table.now() // before the load: what is invalidated from now on makes the result stale
+
+	r.stats.add(0, countLoads, 1)
+	f.loaded = true
+	f.began = time.Now()
+	f.value, f.err = loader.Call(ctx)
+	e.took = time.Since(f.began)
+	f.returned = true
+
+	tags := Tags{slots: f.slots}
+	ttl, known := r.judge(f, loader, &tags)
+	if r.cfg.Infallible && ctx.Err() != nil {
+		ttl, known = 0, false // no error could tell that the value is not one
+	}
+	slices.Sort(tags.slots)
+	e.slots = appendSlots(nil, slices.Compact(tags.slots))
+	// Of what is not stored, an error say, only the tags known from the
+	// arguments are known: if there are none, nothing proves it current.
+	f.checkable = known && (ttl > 0 || f.declared)
+	if ttl > 0 && known {
+		f.stored = r.keep(f, ttl)
+	}
+}
+
+// judge decides how long a result is stored, 0 for not at all, and adds the tags
+// that it depends on. It reports whether all of them are known.
+func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Duration, known bool) {
+	e := &f.entry
+	switch {
+	case f.err != nil:
+		n := r.negative(f.err)
+		if n < 0 {
+			f.failed = true
+			return 0, true
+		}
+		e.flags, e.negative = flagError, uint8(n)
+		if ttl = r.cfg.Negative[n].TTL; ttl == 0 {
+			ttl = r.cfg.TTL
+		}
+		return ttl, true
+	case r.cfg.IsNil != nil && r.cfg.IsNil(f.value):
+		n := r.negativeNil()
+		if n < 0 {
+			return 0, true
+		}
+		e.flags = flagNil
+		ttl = r.cfg.Negative[n].TTL
+	case loader.DependsResult != nil:
+		if !completes(func() { loader.DependsResult(tags, f.value) }) {
+			return 0, false
+		}
+	}
+
+	store := true
+	decided := completes(func() {
+		store = loader.Store == nil || loader.Store(f.value)
+		switch {
+		case !store || ttl > 0:
+		case loader.TTL != nil:
+			ttl = loader.TTL(f.value)
+		default:
+			ttl = r.cfg.TTL
+		}
+	})
+	if !decided || !store {
+		return 0, true
+	}
+	return ttl, true
+}
+
+// keep stores the outcome, and reports whether it did.
+func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
+	e := &f.entry
+	if e.hitTest(r.cache.table) != "" {
+		r.stats.add(0, countOvertaken, 1)
+		return false
+	}
+	stored := *e
+	if e.flags == 0 {
+		if !r.encode(f) {
+			return false
+		}
+		stored.payload = e.payload
+	}
+	// After the last use of the arguments and of what may share their memory.
+	if f.abandoned.Load() || r.cache.closed.Load() {
+		return false
+	}
+	stored.hard = r.expiry(ttl)
+	stored.soft = stored.hard
+	var digest [sha256.Size]byte
+	if len(f.key) > maxStoreKey {
+		stored.flags |= flagLong
+		stored.key = []byte(f.key)
+	}
+	err := r.cache.store.Set(storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
+	if err != nil {
+		r.stats.add(0, countStoreErrors, 1)
+		r.report("the store cannot be written", err)
+		return false
+	}
+	return true
+}
+
+// encode encodes the value, once, as the payload of the entry. It reports
+// whether that can be done.
+func (r *Read[V]) encode(f *flight[V]) bool {
+	if f.tried {
+		return f.encoded
+	}
+	f.tried = true
+	var encoder Encoder
+	func() {
+		defer encoder.recover()
+		r.cfg.Encode(&encoder, f.value)
+	}()
+	payload, err := encoder.Encoded()
+	if err != nil {
+		r.stats.add(0, countUnencodable, 1)
+		r.report("a result cannot be encoded", err)
+		return false
+	}
+	f.entry.payload = payload
+	f.encoded = true
+	return true
+}

@@ -1,0 +1,249 @@
+package cacheruntime
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Rendered keys are for people: they are cut where they get long.
+const (
+	maxRendered      = 200 // bytes, about
+	maxRenderedBytes = 64  // of one string
+	maxRenderedDepth = 8
+)
+
+// renderValues writes encoded values as people would write the arguments of a
+// call: 7, "en", [1 2]. Values that are cut short end in "…".
+func renderValues(b *strings.Builder, data []byte) {
+	r := renderer{b: b, data: data, limit: b.Len() + maxRendered}
+	for i := 0; len(r.data) > 0; i++ {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if !r.value(0) {
+			b.WriteString("…")
+			return
+		}
+	}
+}
+
+type renderer struct {
+	b     *strings.Builder
+	data  []byte // still to be rendered
+	limit int    // length of b at which it is enough
+}
+
+// value renders one value. It reports whether it got to the end of it.
+func (r *renderer) value(depth int) bool {
+	if len(r.data) == 0 || depth > maxRenderedDepth || r.b.Len() > r.limit {
+		return false
+	}
+	kind := r.data[0]
+	r.data = r.data[1:]
+	switch kind {
+	case kindNil:
+		r.b.WriteString("nil")
+		return true
+	case kindFalse:
+		r.b.WriteString("false")
+		return true
+	case kindTrue:
+		r.b.WriteString("true")
+		return true
+	case kindAny:
+		r.b.WriteByte('*')
+		return true
+	case kindInt:
+		v, n := binary.Varint(r.data)
+		return r.write(strconv.FormatInt(v, 10), n)
+	case kindUint:
+		v, n := binary.Uvarint(r.data)
+		return r.write(strconv.FormatUint(v, 10), n)
+	case kindFloat32:
+		return r.float(4)
+	case kindFloat64:
+		return r.float(8)
+	case kindComplex64:
+		return r.complex(4)
+	case kindComplex128:
+		return r.complex(8)
+	case kindString, kindText:
+		return r.text()
+	case kindBytes, kindBinary:
+		return r.bytes()
+	case kindTime:
+		return r.time()
+	case kindSome:
+		return r.value(depth)
+	case kindList:
+		return r.group("[", "]", false, depth)
+	case kindStruct:
+		return r.group("{", "}", false, depth)
+	case kindMap:
+		return r.group("map[", "]", true, depth)
+	case kindInterface:
+		name, ok := r.prefixed()
+		short := string(name)
+		short = strings.Repeat("*", strings.Count(short, "*")) + shortName(short)
+		r.b.WriteString(short)
+		if !ok {
+			return false
+		}
+		r.b.WriteByte('(')
+		ok = r.value(depth + 1)
+		r.close(")", ok)
+		return ok
+	}
+	return false
+}
+
+// write writes a number that took n bytes, unless it was cut short.
+func (r *renderer) write(text string, n int) bool {
+	if n <= 0 {
+		return false
+	}
+	r.b.WriteString(text)
+	r.data = r.data[n:]
+	return true
+}
+
+func (r *renderer) float(size int) bool {
+	v, ok := r.number(size)
+	if ok {
+		r.b.WriteString(strconv.FormatFloat(v, 'g', -1, size*8))
+	}
+	return ok
+}
+
+func (r *renderer) complex(size int) bool {
+	re, _ := r.number(size)
+	im, ok := r.number(size)
+	if ok {
+		r.b.WriteString(strconv.FormatComplex(complex(re, im), 'g', -1, size*16))
+	}
+	return ok
+}
+
+func (r *renderer) number(size int) (float64, bool) {
+	if len(r.data) < size {
+		r.data = nil
+		return 0, false
+	}
+	data := r.data[:size]
+	r.data = r.data[size:]
+	if size == 4 {
+		return float64(math.Float32frombits(binary.LittleEndian.Uint32(data))), true
+	}
+	return math.Float64frombits(binary.LittleEndian.Uint64(data)), true
+}
+
+// prefixed takes a length and that many bytes, or as many as there are.
+func (r *renderer) prefixed() ([]byte, bool) {
+	length, n := binary.Uvarint(r.data)
+	if n <= 0 {
+		r.data = nil
+		return nil, false
+	}
+	data := r.data[n:]
+	if length > uint64(len(data)) {
+		r.data = nil
+		return data, false
+	}
+	r.data = data[length:]
+	return data[:length], true
+}
+
+func (r *renderer) text() bool {
+	text, whole := r.prefixed()
+	cut := !whole
+	if len(text) > maxRenderedBytes {
+		text, cut = text[:maxRenderedBytes], true
+	}
+	if cut { // not in the middle of a character
+		for n := 0; n < utf8.UTFMax-1 && len(text) > 0; n++ {
+			if last, size := utf8.DecodeLastRune(text); last != utf8.RuneError || size != 1 {
+				break
+			}
+			text = text[:len(text)-1]
+		}
+	}
+	quoted := strconv.Quote(string(text))
+	if cut {
+		quoted = quoted[:len(quoted)-1] + `…"`
+	}
+	r.b.WriteString(quoted)
+	return whole
+}
+
+func (r *renderer) bytes() bool {
+	data, whole := r.prefixed()
+	cut := !whole
+	if len(data) > maxRenderedBytes/2 {
+		data, cut = data[:maxRenderedBytes/2], true
+	}
+	r.b.WriteString("0x")
+	r.b.WriteString(hex.EncodeToString(data))
+	if cut && whole {
+		r.b.WriteString("…")
+	}
+	return whole
+}
+
+func (r *renderer) time() bool {
+	seconds, n := binary.Varint(r.data)
+	if n <= 0 {
+		return false
+	}
+	nanoseconds, m := binary.Uvarint(r.data[n:])
+	if m <= 0 {
+		return false
+	}
+	r.data = r.data[n+m:]
+	r.b.WriteString(time.Unix(seconds, int64(nanoseconds)).UTC().Format(time.RFC3339Nano))
+	return true
+}
+
+// group renders a length and that many values, or pairs of values.
+func (r *renderer) group(open, end string, pairs bool, depth int) bool {
+	length, n := binary.Uvarint(r.data)
+	if n <= 0 {
+		return false
+	}
+	r.data = r.data[n:]
+	r.b.WriteString(open)
+	for i := range length {
+		if i > 0 {
+			r.b.WriteByte(' ')
+		}
+		ok := r.value(depth + 1)
+		if ok && pairs {
+			r.b.WriteByte(':')
+			ok = r.value(depth + 1)
+		}
+		if !ok {
+			r.close(end, false)
+			return false
+		}
+	}
+	r.b.WriteString(end)
+	return true
+}
+
+// close ends a group in which something may have been left out.
+func (r *renderer) close(end string, whole bool) {
+	if !whole && !strings.HasSuffix(r.b.String(), "…") {
+		r.b.WriteString("…")
+	}
+	r.b.WriteString(end)
+}
+
+// shortName leaves the folders out of a name that begins with an import path:
+// "example.com/blog.post" is "blog.post".
+func shortName(name string) string {
+	return name[strings.LastIndexByte(name, '/')+1:]
+}

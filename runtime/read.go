@@ -1,0 +1,278 @@
+package cacheruntime
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// ReadConfig is the policy of a memoized method whose result is a V.
+type ReadConfig[V any] struct {
+	Repository string // import path and name, "example.com/blog.PostRepository"
+	Method     string
+	// Fingerprint identifies the signature, the layout of the result and the
+	// list of dependencies. Entries under another fingerprint are not seen.
+	Fingerprint uint64
+
+	TTL    time.Duration // lifetime of an entry; Forever for no expiry; 0 only with Loader.TTL
+	Jitter float64       // the random part, 0 to 1, by which a lifetime may be shorter
+
+	Share      bool         // callers that join a load get the same value, not a copy
+	Infallible bool         // the method returns no error: Load makes none of its own
+	IsNil      func(V) bool // for pointer results: a nil one is not stored unless Negative says so
+	Negative   []Negative
+
+	Patterns   []uint8 // the partial argument sets of the entry's own tag: see Key.PatternTag
+	SharedArgs bool    // arguments refer to memory that the caller may change once it has left
+
+	Encode func(*Encoder, V)
+	Decode func(*Decoder) V
+}
+
+// A Negative is an outcome other than a value that is worth remembering.
+type Negative struct {
+	Err error         // an error for which errors.Is reports this one; hits return this one
+	Nil bool          // a nil pointer
+	TTL time.Duration // lifetime; 0 for that of the read
+}
+
+// A Read is a memoized method, in one wrapper.
+type Read[V any] struct {
+	cache *Cache
+	stats *methodStats
+	cfg   ReadConfig[V]
+	id    [8]byte // keys of the method begin with it
+	name  string  // of the entries' own tags
+	sets  uint16  // of the entries' own tags
+
+	mu      sync.Mutex
+	flights map[string]*flight[V] // by key
+	started uint64                // number of flights so far
+}
+
+// NewRead is called by generated constructors.
+func NewRead[V any](cache *Cache, cfg ReadConfig[V]) *Read[V] {
+	return &Read[V]{
+		cache:   cache,
+		stats:   cache.method(cfg.Repository, cfg.Method),
+		cfg:     cfg,
+		id:      methodID(cfg.Repository, cfg.Method, cfg.Fingerprint),
+		name:    cfg.Repository + "." + cfg.Method,
+		sets:    partialSets(cfg.Patterns),
+		flights: map[string]*flight[V]{},
+	}
+}
+
+// methodID must be the same on every machine and in every version.
+func methodID(repository, method string, fingerprint uint64) (id [8]byte) {
+	data := []byte(repository + "\x00" + method + "\x00")
+	data = binary.LittleEndian.AppendUint64(data, fingerprint)
+	binary.LittleEndian.PutUint64(id[:], xxhash.Sum64(data))
+	return id
+}
+
+// Key begins the key of a call. The vary parts come first, ended by [Key.Args],
+// then the arguments.
+func (r *Read[V]) Key(ctx context.Context) *Key {
+	k := NewKey()
+	k.buf = append(k.buf, r.id[:]...)
+	k.args = len(k.buf)
+	k.control = controlOf(ctx)
+	if k.control.tracer() != nil {
+		k.began = time.Now()
+	}
+	return k
+}
+
+// Skip counts a call that a condition keeps from the cache.
+func (r *Read[V]) Skip(ctx context.Context) {
+	r.stats.add(0, countSkipped, 1)
+	if trace := controlOf(ctx).tracer(); trace != nil {
+		trace.add(Event{
+			Repository: r.cfg.Repository,
+			Method:     r.cfg.Method,
+			Outcome:    Skipped,
+			Reason:     ReasonCondition,
+		})
+	}
+}
+
+// Lookup answers a call from the cache, if ok. Otherwise [Read.Load] is to be
+// called with the same key.
+func (r *Read[V]) Lookup(_ context.Context, key *Key) (result V, err error, ok bool) {
+	if key.failed || key.control.bypasses() || key.control.refreshes() || r.cache.closed.Load() {
+		return result, nil, false
+	}
+	var e entry
+	whole := unsafe.String(unsafe.SliceData(key.buf), len(key.buf))
+	key.reason = r.fetch(key.stripe, whole, storeKey(whole, &key.digest), &e)
+	if key.reason != "" {
+		return result, nil, false
+	}
+	key.decoder = Decoder{data: e.payload}
+	result, err, ok = r.answer(&e, &key.decoder)
+	if !ok {
+		key.reason = r.damaged(key.stripe)
+		return result, nil, false
+	}
+	r.record(key, e.outcome(), "", false)
+	return result, err, true
+}
+
+// maxStoreKey is the longest key, in bytes, that entries are stored under. The
+// store is asked for longer ones by their digest.
+const maxStoreKey = 512
+
+// storeKey returns the key under which the store knows a key. It may be kept
+// where digest is.
+func storeKey(key string, digest *[sha256.Size]byte) string {
+	if len(key) <= maxStoreKey {
+		return key
+	}
+	*digest = sha256.Sum256(unsafe.Slice(unsafe.StringData(key), len(key)))
+	return unsafe.String(&digest[0], len(digest))
+}
+
+// fetch gets the entry of a key. It tells why there is none that may be served,
+// or "".
+func (r *Read[V]) fetch(stripe uint32, key, storeKey string, e *entry) Reason {
+	data, ok, err := r.cache.store.Get(storeKey)
+	if err != nil {
+		r.stats.add(stripe, countStoreErrors, 1)
+		r.report("the store cannot be read", err)
+		return ReasonStoreError
+	}
+	if !ok {
+		return ReasonAbsent
+	}
+	if !e.parse(data) {
+		return r.damaged(stripe)
+	}
+	long := e.flags&flagLong != 0
+	if long != (len(key) > maxStoreKey) || long && string(e.key) != key {
+		return ReasonAbsent
+	}
+	return e.hitTest(r.cache.table)
+}
+
+// answer is what an entry says the call returns, or not ok if it is damaged.
+func (r *Read[V]) answer(e *entry, d *Decoder) (result V, err error, ok bool) {
+	switch {
+	case e.flags&flagError != 0:
+		if int(e.negative) >= len(r.cfg.Negative) || r.cfg.Negative[e.negative].Err == nil {
+			return result, nil, false
+		}
+		return result, r.cfg.Negative[e.negative].Err, true
+	case e.flags&flagNil != 0:
+		return result, nil, true
+	}
+	result = r.cfg.Decode(d)
+	if d.Finish() != nil {
+		var zero V
+		return zero, nil, false
+	}
+	return result, nil, true
+}
+
+func (r *Read[V]) damaged(stripe uint32) Reason {
+	r.stats.add(stripe, countUndecodable, 1)
+	r.report("an entry cannot be decoded", errMalformed)
+	return ReasonUndecodable
+}
+
+// negative returns the index of the negative outcome that an error is, or -1.
+func (r *Read[V]) negative(err error) int {
+	for i, n := range r.cfg.Negative {
+		if n.Err != nil && errors.Is(err, n.Err) {
+			return i
+		}
+	}
+	return -1
+}
+
+// negativeNil returns the index of the negative outcome for nil pointers, or -1.
+func (r *Read[V]) negativeNil() int {
+	for i, n := range r.cfg.Negative {
+		if n.Nil {
+			return i
+		}
+	}
+	return -1
+}
+
+// expiry is the time at which something stored now expires.
+func (r *Read[V]) expiry(ttl time.Duration) int64 {
+	if ttl == Forever {
+		return never
+	}
+	if r.cfg.Jitter > 0 {
+		ttl -= time.Duration(rand.Float64() * r.cfg.Jitter * float64(ttl))
+	}
+	now := time.Now().UnixNano()
+	if int64(ttl) > never-now {
+		return never
+	}
+	return now + int64(ttl)
+}
+
+// record counts a call and traces it.
+func (r *Read[V]) record(key *Key, outcome Outcome, reason Reason, stored bool) {
+	r.stats.add(key.stripe, outcomeCount(outcome), 1)
+	if trace := key.control.tracer(); trace != nil {
+		trace.add(Event{
+			Repository: r.cfg.Repository,
+			Method:     r.cfg.Method,
+			Outcome:    outcome,
+			Reason:     reason,
+			Key:        r.render(key),
+			Stored:     stored,
+			Duration:   time.Since(key.began),
+		})
+	}
+}
+
+func outcomeCount(outcome Outcome) count {
+	switch outcome {
+	case Hit:
+		return countHits
+	case NegativeHit:
+		return countNegativeHits
+	case Miss:
+		return countMisses
+	case Joined:
+		return countJoined
+	case Bypassed:
+		return countBypassed
+	}
+	return countSkipped
+}
+
+// render writes a key as people would write the call.
+func (r *Read[V]) render(key *Key) string {
+	var b strings.Builder
+	b.WriteString(r.cfg.Method)
+	if key.failed {
+		return b.String()
+	}
+	if vary := key.buf[len(r.id):key.args]; len(vary) > 0 {
+		b.WriteByte('[')
+		renderValues(&b, vary)
+		b.WriteByte(']')
+	}
+	b.WriteByte('(')
+	renderValues(&b, key.buf[key.args:])
+	b.WriteByte(')')
+	return b.String()
+}
+
+func (r *Read[V]) report(message string, err error) {
+	r.cache.problems.report(message, r.cfg.Repository, r.cfg.Method, err)
+}

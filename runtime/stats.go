@@ -1,0 +1,203 @@
+package cacheruntime
+
+import (
+	"cmp"
+	"fmt"
+	"math/bits"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+)
+
+// Counts is what happened, as numbers since the cache was made. Every call of a
+// read is one of Hits, NegativeHits, Misses, Joined, Skipped and Bypassed.
+type Counts struct {
+	Hits          uint64        // answered from the cache
+	NegativeHits  uint64        // answered from the cache with an error or a nil pointer
+	Misses        uint64        // loaded
+	Joined        uint64        // answered by a load that another call started
+	Skipped       uint64        // not cached: a condition, a key that failed and the like
+	Bypassed      uint64        // see Bypass; also calls after Close
+	Loads         uint64        // calls of the repository to fill the cache
+	LoadErrors    uint64        // loads that panicked or returned an error, other than a negative one
+	LoadTime      time.Duration // of all loads together
+	Overtaken     uint64        // results not stored because of an invalidation during their load
+	StoreErrors   uint64        // failures of the store
+	Undecodable   uint64        // entries that were damaged
+	Unencodable   uint64        // results that could not be encoded
+	Invalidations uint64        // steps in which tags were invalidated, of writes or by hand
+}
+
+// HitRatio is the part of cached calls that was answered from the cache: 0 to 1,
+// and 0 without any call.
+func (c Counts) HitRatio() float64 {
+	hits := c.Hits + c.NegativeHits
+	all := hits + c.Misses + c.Joined
+	if all == 0 {
+		return 0
+	}
+	return float64(hits) / float64(all)
+}
+
+func (c *Counts) add(d Counts) {
+	c.Hits += d.Hits
+	c.NegativeHits += d.NegativeHits
+	c.Misses += d.Misses
+	c.Joined += d.Joined
+	c.Skipped += d.Skipped
+	c.Bypassed += d.Bypassed
+	c.Loads += d.Loads
+	c.LoadErrors += d.LoadErrors
+	c.LoadTime += d.LoadTime
+	c.Overtaken += d.Overtaken
+	c.StoreErrors += d.StoreErrors
+	c.Undecodable += d.Undecodable
+	c.Unencodable += d.Unencodable
+	c.Invalidations += d.Invalidations
+}
+
+// Stats is what a cache did since it was made. Numbers of calls that are under
+// way may be there in part.
+type Stats struct {
+	Counts                // of all methods and of what is invalidated by hand
+	Methods []MethodStats // sorted by repository and method
+	Store   StoreStats    // zero if the store does not report it
+}
+
+// MethodStats is what happened in one method.
+type MethodStats struct {
+	Repository string // "example.com/blog.PostRepository"
+	Method     string
+	Counts
+}
+
+// Stats returns what the cache did so far.
+func (c *Cache) Stats() Stats {
+	c.mu.Lock()
+	methods := make([]*methodStats, 0, len(c.methods))
+	for _, m := range c.methods {
+		methods = append(methods, m)
+	}
+	c.mu.Unlock()
+
+	stats := Stats{Counts: c.byHand.counts()}
+	for _, m := range methods {
+		counts := m.counts()
+		stats.Counts.add(counts)
+		stats.Methods = append(stats.Methods, MethodStats{m.repository, m.method, counts})
+	}
+	slices.SortFunc(stats.Methods, func(a, b MethodStats) int {
+		return cmp.Or(strings.Compare(a.Repository, b.Repository), strings.Compare(a.Method, b.Method))
+	})
+	if reporter, ok := c.store.(StoreReporter); ok {
+		stats.Store = reporter.StoreStats()
+	}
+	return stats
+}
+
+// String renders the stats as a table for people.
+func (s Stats) String() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "hits\tnegative\tmisses\tjoined\tratio\tloads\terrors\tmean load\tskipped\tbypassed\tovertaken\tinvalidations\t  method")
+	for _, m := range s.Methods {
+		m.Counts.write(w, shortName(m.Repository)+"."+m.Method)
+	}
+	s.Counts.write(w, "total")
+	w.Flush()
+	fmt.Fprintf(&b, "store: %d entries, %d bytes, %d evictions", s.Store.Entries, s.Store.Bytes, s.Store.Evictions)
+	if s.StoreErrors+s.Undecodable+s.Unencodable > 0 {
+		fmt.Fprintf(&b, ", %d errors, %d undecodable, %d unencodable", s.StoreErrors, s.Undecodable, s.Unencodable)
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+func (c Counts) write(w *tabwriter.Writer, name string) {
+	ratio, mean := "-", "-"
+	if c.Hits+c.NegativeHits+c.Misses+c.Joined > 0 {
+		ratio = fmt.Sprintf("%.1f%%", 100*c.HitRatio())
+	}
+	if c.Loads > 0 {
+		mean = (c.LoadTime / time.Duration(c.Loads)).Round(time.Microsecond).String()
+	}
+	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%s\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t  %s\n",
+		c.Hits, c.NegativeHits, c.Misses, c.Joined, ratio, c.Loads, c.LoadErrors, mean,
+		c.Skipped, c.Bypassed, c.Overtaken, c.Invalidations, name)
+}
+
+// A count is one of the numbers in Counts.
+type count int
+
+const (
+	countHits count = iota
+	countNegativeHits
+	countMisses
+	countJoined
+	countSkipped
+	countBypassed
+	countLoads
+	countLoadErrors
+	countLoadTime
+	countOvertaken
+	countStoreErrors
+	countUndecodable
+	countUnencodable
+	countInvalidations
+	countsLen
+)
+
+// methodStats counts for one method. The numbers are spread over stripes, so
+// that cores which count at the same time do not share a cache line.
+type methodStats struct {
+	methodName
+	stripes []stripe // a power of two of them
+}
+
+type stripe struct {
+	n [countsLen]atomic.Uint64
+	_ [128 - 8*countsLen]byte
+}
+
+const maxStripes = 64
+
+func newMethodStats(name methodName) *methodStats {
+	n := min(maxStripes, 1<<bits.Len(uint(runtime.GOMAXPROCS(0)-1)))
+	return &methodStats{methodName: name, stripes: make([]stripe, n)}
+}
+
+// add counts on one of the stripes: any number will do, best one that is
+// different on every core.
+func (m *methodStats) add(on uint32, what count, n uint64) {
+	m.stripes[on&uint32(len(m.stripes)-1)].n[what].Add(n)
+}
+
+func (m *methodStats) sum(what count) uint64 {
+	var n uint64
+	for i := range m.stripes {
+		n += m.stripes[i].n[what].Load()
+	}
+	return n
+}
+
+func (m *methodStats) counts() Counts {
+	return Counts{
+		Hits:          m.sum(countHits),
+		NegativeHits:  m.sum(countNegativeHits),
+		Misses:        m.sum(countMisses),
+		Joined:        m.sum(countJoined),
+		Skipped:       m.sum(countSkipped),
+		Bypassed:      m.sum(countBypassed),
+		Loads:         m.sum(countLoads),
+		LoadErrors:    m.sum(countLoadErrors),
+		LoadTime:      time.Duration(m.sum(countLoadTime)),
+		Overtaken:     m.sum(countOvertaken),
+		StoreErrors:   m.sum(countStoreErrors),
+		Undecodable:   m.sum(countUndecodable),
+		Unencodable:   m.sum(countUnencodable),
+		Invalidations: m.sum(countInvalidations),
+	}
+}

@@ -1,0 +1,68 @@
+package cacheruntime
+
+import "slices"
+
+// Tags collects the tags that an entry depends on, or that a write invalidates.
+// It belongs to the function it is handed to.
+type Tags struct {
+	slots  []uint32
+	count  int
+	write  bool // tags of a write, else of an entry
+	result resultState
+	traced bool
+	names  []string // rendered, if traced
+}
+
+// resultState is what is known about the result of a write.
+type resultState uint8
+
+const (
+	resultPending resultState = iota // the call has not been made
+	resultKnown                      // it succeeded
+	resultUnknown                    // it failed, panicked or did not return
+)
+
+// Add adds a tag.
+func (t *Tags) Add(tag Tag) {
+	t.count++
+	if t.write {
+		t.slots = tag.appendInvalidation(t.slots)
+	} else {
+		t.slots = tag.appendDependency(t.slots)
+	}
+	if t.traced {
+		t.names = append(t.names, tag.String())
+	}
+}
+
+// Try runs add, which adds tags. If it panics, fallback is added to what it got
+// to add, and the panic ends.
+func (t *Tags) Try(fallback Tag, add func()) {
+	done := false
+	defer func() {
+		if !done {
+			t.Add(fallback)
+			recover()
+		}
+	}()
+	add()
+	done = true
+}
+
+// Result adds tags that depend on the result of a write. Before the call it does
+// nothing; after a call that succeeded it is like Try; after one that failed,
+// panicked or did not return it adds fallback.
+func (t *Tags) Result(fallback Tag, add func()) {
+	switch t.result {
+	case resultKnown:
+		t.Try(fallback, add)
+	case resultUnknown:
+		t.Add(fallback)
+	}
+}
+
+// sortedNames returns the rendered tags without duplicates.
+func (t *Tags) sortedNames() []string {
+	slices.Sort(t.names)
+	return slices.Compact(t.names)
+}

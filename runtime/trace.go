@@ -1,0 +1,120 @@
+package cacheruntime
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+)
+
+// A Trace records what the cache did in calls made with one context: see
+// [WithTrace]. It is safe for concurrent use.
+type Trace struct {
+	mu     sync.Mutex
+	events []Event
+}
+
+// An Event is one call of a read or a write.
+type Event struct {
+	Repository string // "example.com/blog.PostRepository"; "" for what is invalidated by hand
+	Method     string
+	Outcome    Outcome
+	Reason     Reason        // why it was not a hit; "" if it was one
+	Key        string        // for people: `Post(7, "en")`, with the vary parts first: `Post["acme"](7)`
+	Tags       []string      // that were invalidated, for people, sorted
+	Stored     bool          // what was loaded is in the cache now
+	Duration   time.Duration // of the call
+}
+
+// An Outcome is what the cache did in a call.
+type Outcome string
+
+// The outcomes of reads, and that of writes and of invalidations by hand.
+const (
+	Hit         Outcome = "hit"          // answered from the cache
+	NegativeHit Outcome = "negative hit" // answered from the cache with an error or a nil pointer
+	Miss        Outcome = "miss"         // loaded
+	Joined      Outcome = "joined"       // answered by a load that another call started
+	Skipped     Outcome = "skipped"      // not cached: the repository was called
+	Bypassed    Outcome = "bypassed"     // asked not to use the cache: the repository was called
+	Invalidated Outcome = "invalidated"
+)
+
+// A Reason is why a read was not a hit.
+type Reason string
+
+// The reasons.
+const (
+	ReasonAbsent      Reason = "absent"               // nothing is cached
+	ReasonExpired     Reason = "expired"              // the entry is past its lifetime
+	ReasonInvalidated Reason = "invalidated"          // a tag of the entry was invalidated
+	ReasonCleared     Reason = "cleared"              // the cache was cleared
+	ReasonUndecodable Reason = "undecodable"          // the entry is damaged
+	ReasonStoreError  Reason = "store error"          // the store failed
+	ReasonRefresh     Reason = "refresh"              // see Refresh
+	ReasonBypass      Reason = "bypass"               // see Bypass
+	ReasonCondition   Reason = "condition"            // a when or unless condition does not hold
+	ReasonKey         Reason = "key failed"           // an argument cannot be encoded
+	ReasonDependency  Reason = "dependency failed"    // a tag known from the arguments panicked
+	ReasonInside      Reason = "inside its own load"  // the load of a read calls the same read
+	ReasonUnencodable Reason = "result not encodable" // it cannot be copied for a caller that joined
+	ReasonClosed      Reason = "the cache is closed"  // see Cache.Close
+	ReasonLeft        Reason = "the caller was done"  // its context ended before the load did
+)
+
+func (t *Trace) add(event Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.events = append(t.events, event)
+}
+
+// Events returns what was recorded so far, in the order in which calls ended.
+func (t *Trace) Events() []Event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.events)
+}
+
+// String renders the events for people, one a line.
+func (t *Trace) String() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, event := range t.Events() {
+		event.write(w)
+	}
+	w.Flush()
+	return b.String()
+}
+
+// String renders the event for people, without the package of its repository:
+//
+//	miss  PostRepository.Post(7)  absent, stored  1.2ms
+func (e Event) String() string {
+	return strings.TrimSuffix((&Trace{events: []Event{e}}).String(), "\n")
+}
+
+func (e Event) write(w *tabwriter.Writer) {
+	name := shortName(e.Repository)
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	call := e.Key
+	if call == "" {
+		call = e.Method
+	}
+	if name != "" {
+		call = name + "." + call
+	}
+	if call == "" {
+		call = "by hand"
+	}
+	var notes []string
+	if e.Reason != "" {
+		notes = append(notes, string(e.Reason))
+	}
+	if e.Stored {
+		notes = append(notes, "stored")
+	}
+	notes = append(notes, e.Tags...)
+	io := []string{string(e.Outcome), call, strings.Join(notes, ", "), e.Duration.String()}
+	w.Write([]byte(strings.Join(io, "\t") + "\n"))
+}
