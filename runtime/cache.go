@@ -32,7 +32,7 @@ type methodName struct{ repository, method string }
 // New makes a cache. Without options it keeps its entries in the memory of the
 // process. It runs no goroutine and reads nothing from the environment.
 func New(opts ...Option) (*Cache, error) {
-	o := options{loadTimeout: defaultLoadTimeout}
+	o := options{maxBytes: defaultMaxBytes, loadTimeout: defaultLoadTimeout}
 	for _, opt := range opts {
 		opt(&o)
 	}

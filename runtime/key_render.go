@@ -18,17 +18,21 @@ const (
 )
 
 // renderValues writes encoded values as people would write the arguments of a
-// call: 7, "en", [1 2]. Values that are cut short end in "…".
-func renderValues(b *strings.Builder, data []byte) {
+// call: 7, "en", [1 2]. Where they are cut short there is one "…", as there is
+// at the end if more has been cut off before.
+func renderValues(b *strings.Builder, data []byte, cut bool) {
 	r := renderer{b: b, data: data, limit: b.Len() + maxRendered}
 	for i := 0; len(r.data) > 0; i++ {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		if !r.value(0) {
-			b.WriteString("…")
-			return
+			cut = true
+			break
 		}
+	}
+	if cut {
+		r.cut()
 	}
 }
 
@@ -36,6 +40,15 @@ type renderer struct {
 	b     *strings.Builder
 	data  []byte // still to be rendered
 	limit int    // length of b at which it is enough
+	done  bool   // there is a "…"
+}
+
+// cut writes that something is left out, once.
+func (r *renderer) cut() {
+	if !r.done {
+		r.b.WriteString("…")
+		r.done = true
+	}
 }
 
 // value renders one value. It reports whether it got to the end of it.
@@ -95,8 +108,10 @@ func (r *renderer) value(depth int) bool {
 			return false
 		}
 		r.b.WriteByte('(')
-		ok = r.value(depth + 1)
-		r.close(")", ok)
+		if ok = r.value(depth + 1); !ok {
+			r.cut()
+		}
+		r.b.WriteByte(')')
 		return ok
 	}
 	return false
@@ -177,6 +192,7 @@ func (r *renderer) text() bool {
 		quoted = quoted[:len(quoted)-1] + `…"`
 	}
 	r.b.WriteString(quoted)
+	r.done = r.done || !whole
 	return whole
 }
 
@@ -188,9 +204,10 @@ func (r *renderer) bytes() bool {
 	}
 	r.b.WriteString("0x")
 	r.b.WriteString(hex.EncodeToString(data))
-	if cut && whole {
+	if cut {
 		r.b.WriteString("…")
 	}
+	r.done = r.done || !whole
 	return whole
 }
 
@@ -226,20 +243,13 @@ func (r *renderer) group(open, end string, pairs bool, depth int) bool {
 			ok = r.value(depth + 1)
 		}
 		if !ok {
-			r.close(end, false)
+			r.cut()
+			r.b.WriteString(end)
 			return false
 		}
 	}
 	r.b.WriteString(end)
 	return true
-}
-
-// close ends a group in which something may have been left out.
-func (r *renderer) close(end string, whole bool) {
-	if !whole && !strings.HasSuffix(r.b.String(), "…") {
-		r.b.WriteString("…")
-	}
-	r.b.WriteString(end)
 }
 
 // shortName leaves the folders out of a name that begins with an import path:

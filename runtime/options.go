@@ -11,11 +11,12 @@ import (
 type Option func(*options)
 
 type options struct {
-	maxBytes    int64 // 0: not given
-	store       Store
-	storeGiven  bool
-	logger      *slog.Logger
-	loadTimeout time.Duration
+	maxBytes      int64
+	maxBytesGiven bool
+	store         Store
+	storeGiven    bool
+	logger        *slog.Logger
+	loadTimeout   time.Duration
 }
 
 // defaultLoadTimeout is the deadline of a load without [WithLoadTimeout].
@@ -34,9 +35,7 @@ const defaultLoadTimeout = 30 * time.Second
 func WithMaxBytes(n int64) Option {
 	return func(o *options) {
 		o.maxBytes = n
-		if n == 0 {
-			o.maxBytes = -1
-		}
+		o.maxBytesGiven = true
 	}
 }
 
@@ -71,12 +70,10 @@ func (o *options) openStore() (Store, error) {
 		return nil, fmt.Errorf("cacheruntime: WithLoadTimeout(%v): must be positive", o.loadTimeout)
 	case o.storeGiven && o.store == nil:
 		return nil, errors.New("cacheruntime: WithStore(nil): no store")
-	case o.storeGiven && o.maxBytes != 0:
+	case o.storeGiven && o.maxBytesGiven:
 		return nil, errors.New("cacheruntime: WithMaxBytes is for the embedded store and cannot be combined with WithStore")
 	case o.storeGiven:
 		return o.store, nil
-	case o.maxBytes == 0:
-		return newBigcacheStore(defaultMaxBytes)
 	}
 	return newBigcacheStore(o.maxBytes)
 }

@@ -264,11 +264,11 @@ func (r *Read[V]) render(key *Key) string {
 	}
 	if vary := key.buf[len(r.id):key.args]; len(vary) > 0 {
 		b.WriteByte('[')
-		renderValues(&b, vary)
+		renderValues(&b, vary, false)
 		b.WriteByte(']')
 	}
 	b.WriteByte('(')
-	renderValues(&b, key.buf[key.args:])
+	renderValues(&b, key.buf[key.args:], false)
 	b.WriteByte(')')
 	return b.String()
 }

@@ -143,10 +143,7 @@ func (t Tag) String() string {
 		return b.String()
 	}
 	b.WriteByte('(')
-	renderValues(&b, t.text[:t.textLen])
-	if t.cut && !strings.HasSuffix(b.String(), "…") {
-		b.WriteString("…")
-	}
+	renderValues(&b, t.text[:t.textLen], t.cut)
 	b.WriteByte(')')
 	return b.String()
 }

@@ -1,6 +1,7 @@
 package cacheruntime
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -115,6 +116,5 @@ func (e Event) write(w *tabwriter.Writer) {
 		notes = append(notes, "stored")
 	}
 	notes = append(notes, e.Tags...)
-	io := []string{string(e.Outcome), call, strings.Join(notes, ", "), e.Duration.String()}
-	w.Write([]byte(strings.Join(io, "\t") + "\n"))
+	fmt.Fprintf(w, "%s\t%s\t%s\t%v\n", e.Outcome, call, strings.Join(notes, ", "), e.Duration)
 }

@@ -1,0 +1,88 @@
+package cacheruntime
+
+import (
+	"context"
+	"testing"
+)
+
+func benchPosts(b *testing.B) *posts {
+	r := newPosts(b, nil)
+	r.depends = func(id int64) []Tag { return []Tag{postTag(id)} }
+	r.dependsResult = func(p *post) []Tag { return []Tag{authorTag(p.Author)} }
+	r.set(post{ID: 7, Author: 3, Title: "On caching what changes"})
+	if _, err := r.get(b.Context(), 7); err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+// BenchmarkHit is a hit of a small struct behind a pointer; BenchmarkBareGet is
+// the store's own look-up of the same entry.
+func BenchmarkHit(b *testing.B) {
+	r := benchPosts(b)
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		if p, err := r.get(ctx, 7); err != nil || p.ID != 7 {
+			b.Fatal(p, err)
+		}
+	}
+}
+
+func BenchmarkHitParallel(b *testing.B) {
+	r := benchPosts(b)
+	ctx := context.Background()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if p, err := r.get(ctx, 7); err != nil || p.ID != 7 {
+				b.Error(p, err)
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkBareGet(b *testing.B) {
+	r := benchPosts(b)
+	key := r.read.Key(b.Context())
+	defer key.Release()
+	key.Int(7)
+	name := string(key.buf)
+	bare := r.cache.store.(*bigcacheStore).cache.Load()
+	b.ReportAllocs()
+	for b.Loop() {
+		if entry, err := bare.Get(name); err != nil || len(entry) == 0 {
+			b.Fatal(entry, err)
+		}
+	}
+}
+
+func BenchmarkMiss(b *testing.B) {
+	r := benchPosts(b)
+	ctx := Refresh(context.Background())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.get(ctx, 7); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	r := benchPosts(b)
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		call := r.update.Begin(ctx, func(tags *Tags) { tags.Add(postTag(7)) })
+		call.Returned(nil)
+		call.End()
+	}
+}
+
+func BenchmarkTag(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		postTag(7)
+	}
+}

@@ -1,0 +1,206 @@
+package cacheruntime
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// pattern makes the tag of n arguments of which those in the set have the given
+// values and the others are *.
+func pattern(n int, set uint8, values []int, sets ...uint8) Tag {
+	key := NewKey()
+	for i := range n {
+		if set>>i&1 == 0 {
+			key.Any()
+			continue
+		}
+		key.Int(int64(values[i]))
+		key.Next()
+	}
+	return key.PatternTag("example.com/blog.listing", sets...)
+}
+
+func meets(dependency, invalidation Tag) bool {
+	looked := dependency.appendDependency(nil)
+	for _, slot := range invalidation.appendInvalidation(nil) {
+		if slices.Contains(looked, slot) {
+			return true
+		}
+	}
+	return false
+}
+
+// A dependency and an invalidation meet if and only if they agree in all
+// arguments that both give, for every choice of partial sets in use.
+func TestTagsMeet(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		full := uint8(1<<n - 1)
+		for choice := range 1 << (full - 1) { // which of the sets 1 to full-1 are in use
+			used := []uint8{0, full}
+			var partial []uint8
+			for set := uint8(1); set < full; set++ {
+				if choice>>(set-1)&1 == 1 {
+					used = append(used, set)
+					partial = append(partial, set)
+				}
+			}
+			for _, d := range used {
+				for _, i := range used {
+					for values := range 1 << n {
+						ones := make([]int, n)
+						others := make([]int, n)
+						agree := true
+						for a := range n {
+							others[a] = values >> a & 1
+							if d&i>>a&1 == 1 && others[a] != 0 {
+								agree = false
+							}
+						}
+						dependency, invalidation := pattern(n, d, ones, partial...), pattern(n, i, others, partial...)
+						if meets(dependency, invalidation) != agree {
+							t.Fatalf("sets %b: %v depended on, %v invalidated: meet %v, want %v", used, dependency, invalidation, !agree, agree)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestTagsOfOtherNamesDoNotMeet(t *testing.T) {
+	for _, a := range []Tag{postTag(1), allPostTag()} {
+		for _, b := range []Tag{authorTag(1), AllTag("example.com/blog.author"), feedTag(), postEntry(1)} {
+			if meets(a, b) || meets(b, a) {
+				t.Errorf("%v and %v meet", a, b)
+			}
+		}
+	}
+	if !meets(feedTag(), feedTag()) || !meets(feedTag(), AllTag("example.com/blog.feed")) {
+		t.Error("a tag without parameters does not meet itself")
+	}
+	if meets(postTag(1), postTag(2)) || !meets(postTag(1), postTag(1)) {
+		t.Error("post(1) and post(2)")
+	}
+}
+
+func TestTagOfManyArguments(t *testing.T) {
+	values := []int{1, 2, 3, 4, 5}
+	other := []int{1, 2, 3, 4, 6}
+	const all = 1<<5 - 1
+	if meets(pattern(5, all, values), pattern(5, all, other)) {
+		t.Error("tags that differ in the fifth argument meet")
+	}
+	if !meets(pattern(5, all, values), pattern(5, all, values)) {
+		t.Error("equal tags do not meet")
+	}
+	wild := pattern(5, all&^1, other) // has a *: it stands for all
+	if !meets(pattern(5, all, values), wild) || !meets(wild, pattern(5, all, values)) {
+		t.Error("a * among five arguments does not match")
+	}
+}
+
+// Slots are compared across processes and versions: they must never change.
+func TestTagSlotsGolden(t *testing.T) {
+	for _, test := range []struct {
+		tag                      Tag
+		dependency, invalidation string
+	}{
+		{postTag(7), "[243f206e 6980457b]", "[c84c1d6e 6980457b]"},
+		{allPostTag(), "[c84c1d6e]", "[c84c1d6e 243f206e]"},
+		{feedTag(), "[0ed9d490]", "[0ed9d490 f5a9703d]"},
+		{pattern(2, 1, []int{7, 0}, 1), "[54c97d7e a0dc2e2c 96f9dffe]", "[bcfb2a32 a0dc2e2c 7f195be8]"},
+		{pattern(2, 3, []int{7, 8}, 1), "[54c97d7e 7f195be8 1531ff22]", "[bcfb2a32 96f9dffe 1531ff22]"},
+	} {
+		dependency := fmt.Sprintf("%08x", test.tag.appendDependency(nil))
+		invalidation := fmt.Sprintf("%08x", test.tag.appendInvalidation(nil))
+		if dependency != test.dependency || invalidation != test.invalidation {
+			t.Errorf("%v: %q, %q", test.tag, dependency, invalidation)
+		}
+	}
+}
+
+func TestTagString(t *testing.T) {
+	text := func(s string) Tag {
+		key := NewKey()
+		key.Int(1)
+		key.String(s)
+		return key.Tag("example.com/blog.search")
+	}
+	for _, test := range []struct {
+		tag  Tag
+		want string
+	}{
+		{postTag(7), "blog.post(7)"},
+		{allPostTag(), "blog.post(*)"},
+		{feedTag(), "blog.feed"},
+		{postEntry(7), "blog.PostRepository.Post(7)"},
+		{pattern(3, 5, []int{1, 2, 3}, 5), "blog.listing(1, *, 3)"},
+		{text("short"), `blog.search(1, "short")`},
+		{text("a text that is too long to be kept"), `blog.search(1, "a text that is too l…")`},
+		{NewKey().Tag("local"), "local"},
+	} {
+		if got := test.tag.String(); got != test.want {
+			t.Errorf("%s, want %s", got, test.want)
+		}
+	}
+}
+
+func TestTagsAreCheap(t *testing.T) {
+	var slots [16]uint32
+	if n := testing.AllocsPerRun(100, func() { postTag(7) }); n != 0 {
+		t.Errorf("a tag allocates %v times", n)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		tag := pattern(2, 3, []int{1, 2}, 1, 2)
+		tag.appendDependency(slots[:0])
+	}); n != 0 {
+		t.Errorf("a pattern tag allocates %v times", n)
+	}
+	if postTag(7) != postTag(7) || postTag(7) == postTag(8) {
+		t.Error("tags cannot be compared")
+	}
+}
+
+func TestTagOr(t *testing.T) {
+	if got := TagOr(allPostTag(), func() Tag { return postTag(7) }); got != postTag(7) {
+		t.Errorf("%v", got)
+	}
+	if got := TagOr(allPostTag(), func() Tag { var p *post; return postTag(p.ID) }); got != allPostTag() {
+		t.Errorf("after a panic: %v", got)
+	}
+}
+
+func TestPatternSetOutOfRange(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a set of a fifth argument is accepted")
+		}
+	}()
+	AllTag("example.com/blog.listing", 0b10000)
+}
+
+func TestTagsCollect(t *testing.T) {
+	collect := func(result resultState) []string {
+		tags := Tags{write: true, traced: true, result: result}
+		var p *post
+		tags.Add(feedTag())
+		tags.Try(allPostTag(), func() { tags.Add(postTag(1)) })
+		tags.Try(allPostTag(), func() {
+			tags.Add(postTag(2))
+			tags.Add(postTag(p.ID))
+		})
+		tags.Result(AllTag("example.com/blog.author"), func() { tags.Add(authorTag(3)) })
+		return tags.sortedNames()
+	}
+	before := []string{"blog.feed", "blog.post(*)", "blog.post(1)", "blog.post(2)"}
+	known := append([]string{"blog.author(3)"}, before...)
+	unknown := append([]string{"blog.author(*)"}, before...)
+	for result, want := range map[resultState][]string{resultPending: before, resultKnown: known, resultUnknown: unknown} {
+		if diff := cmp.Diff(want, collect(result)); diff != "" {
+			t.Errorf("result %d: %s", result, diff)
+		}
+	}
+}
