@@ -4,17 +4,17 @@
 // Its repositories are plain interfaces. The //cache: directives on their
 // methods say which reads are cached, what each one depends on and what each
 // write makes stale; cache_gen.go is generated from them. What is read
-// depends on five tags:
+// depends on four tags:
 //
 //	Post(id)          one post: its text, its author, its being there
 //	Feed              which posts there are, and in which order
-//	FrontPage         which post is featured
 //	Author(id)        one author
 //	Discussion(post)  the comments of one post
 //
 // A list of posts depends on Feed for its members and on the Post and Author
-// of everything in it. So a new post makes every list stale, and a
-// corrected title only those lists that show it.
+// of everything in it. So a new post makes every list stale, and a corrected
+// title only those lists that show it. Where one read alone is concerned, no
+// tag is needed: the write names the read.
 package blog
 
 //go:generate go run github.com/cachegen/cachegen/cmd/cachegen

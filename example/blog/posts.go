@@ -15,7 +15,6 @@ import (
 //cache:vary Locale(ctx)
 //cache:tag Post(id int64)
 //cache:tag Feed
-//cache:tag FrontPage
 type PostRepository interface {
 	// ByID returns a post, or ErrNotFound.
 	//
@@ -57,7 +56,7 @@ type PostRepository interface {
 	// It is cached for as long as it stays there.
 	//
 	//cache:read ttl=(time.Until(result.Until))
-	//cache:depends FrontPage, Post(result.Post.ID), Author(result.Post.AuthorID)
+	//cache:depends Post(result.Post.ID), Author(result.Post.AuthorID)
 	//cache:negative nil ttl=1m
 	Featured(ctx context.Context) (*Feature, error)
 
@@ -91,7 +90,7 @@ type PostRepository interface {
 	// there.
 	//
 	//cache:write
-	//cache:invalidates FrontPage
+	//cache:invalidates Featured()
 	Feature(ctx context.Context, id int64, until time.Time) error
 
 	// Delete deletes posts with their comments, and returns their authors.
