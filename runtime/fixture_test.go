@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -268,3 +269,31 @@ func (s *memoryStore) Close() error {
 	s.closed++
 	return nil
 }
+
+// testLogger keeps what is logged.
+type testLogger struct {
+	*slog.Logger
+	mu  sync.Mutex
+	out strings.Builder
+}
+
+func newTestLogger() *testLogger {
+	l := &testLogger{}
+	l.Logger = slog.New(slog.NewTextHandler(l, nil))
+	return l
+}
+
+func (l *testLogger) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(p)
+}
+
+func (l *testLogger) messages() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Split(strings.TrimSuffix(l.out.String(), "\n"), "\n")
+}
+
+// advance lets time pass in a synctest bubble.
+func advance(d time.Duration) { <-time.After(d) }
