@@ -20,14 +20,25 @@ type Package struct {
 
 	Tags         []*Tag        // in source order
 	Repositories []*Repository // in source order
+
+	// Uses are the directives and options in use, defaults included, for those
+	// that depend on what the generator can do. See [Later].
+	Uses []Use
+}
+
+// A Use is a directive or an option that a method uses.
+type Use struct {
+	Name string // "batch", "stale"
+	Pos  Pos
 }
 
 // A Pos is a span on one line of a source file. Lines and columns count from 1,
 // columns in bytes; EndCol is the column after the last byte.
 type Pos struct {
-	File      string
-	Line, Col int
-	EndCol    int
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Col    int    `json:"col"`
+	EndCol int    `json:"endCol"`
 }
 
 // A Tag is a declared tag: a name, with typed parameters, for a part of the
@@ -187,6 +198,7 @@ type Batch struct {
 	Pos  Pos
 	Read string // name of the single read
 	Arg  string // name of the parameter that holds the ids
+	Args []int  // indexes of the parameters given for those of the single read, context and ignored ones left out
 	By   string // field or method of an element that is its id; "" for a map result
 	Size int    // ids per load, 0 for no limit
 }
@@ -212,12 +224,14 @@ type Target struct {
 	Each   []*Each // loops around the item, outermost first
 
 	// Fixed is the set of tag arguments (of a read: of key parts) that are
-	// given; All reports that none is, though there are some.
+	// given, as far as it has bits for them: it matters only where some are
+	// given and others not, and then there are at most 4. All reports that
+	// none is given, though there are some.
 	Fixed uint8
 	All   bool
 
 	UsesResult bool // known only after a successful call
-	MayPanic   bool // evaluation needs a guard
+	MayPanic   bool // evaluation, or writing an argument as bytes, can fail: it needs a guard
 }
 
 // An Each is a loop over the elements of an expression followed by [*]. Its

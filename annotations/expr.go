@@ -1,0 +1,418 @@
+package annotations
+
+import (
+	"errors"
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/scanner"
+	"go/token"
+	"go/types"
+	"slices"
+	"strings"
+)
+
+// An expr is an expression that has been parsed and type-checked.
+type expr struct {
+	piece
+	node  ast.Expr
+	info  *types.Info
+	tv    types.TypeAndValue
+	base  int               // position of the first byte
+	elems map[ast.Node]span // places of identifiers that stand for elements
+}
+
+// A span is a range of bytes in an expression.
+type span struct{ from, to int }
+
+// span returns the bytes a node takes.
+func (e *expr) span(n ast.Node) span {
+	if s, ok := e.elems[n]; ok {
+		return s
+	}
+	return span{int(n.Pos()) - e.base, int(n.End()) - e.base}
+}
+
+// at returns the place of a node. An element may be part of the node: then the
+// node ends where the element does in the text.
+func (e *expr) at(n ast.Node) Pos {
+	s := e.span(n)
+	s.to = min(max(s.to, s.from+1), len(e.text))
+	return e.pos.sub(s.from, max(s.to-s.from, 1))
+}
+
+// parseExpr parses an expression that stands in a directive. stars are the
+// offsets of the * of every [*] in it, which become _ in the syntax tree.
+func (c *checker) parseExpr(text piece, stars []int) (*expr, bool) {
+	src := []byte(text.text)
+	for _, off := range stars {
+		src[off] = '_'
+	}
+	node, err := parser.ParseExprFrom(c.exprs, "", src, parser.SkipObjectResolution)
+	if err != nil {
+		var list scanner.ErrorList
+		if errors.As(err, &list) && len(list) > 0 {
+			off := min(list[0].Pos.Offset, max(len(text.text)-1, 0))
+			c.report(syntaxError(text.pos.sub(off, 1), list[0].Msg))
+		} else {
+			c.report(syntaxError(text.pos, err.Error()))
+		}
+		return nil, false
+	}
+	e := &expr{piece: text, node: node, base: c.exprs.File(node.Pos()).Base(), elems: map[ast.Node]span{}}
+	ok := true
+	ast.Inspect(node, func(n ast.Node) bool {
+		if lit, isFunc := n.(*ast.FuncLit); isFunc && ok {
+			c.report(functionLiteral(e.at(lit.Type)))
+			ok = false
+		}
+		return ok
+	})
+	return e, ok
+}
+
+// checkNode type-checks a node of an expression.
+func (c *checker) checkNode(s *scope, e *expr, node ast.Expr) (types.TypeAndValue, bool) {
+	info := &types.Info{
+		Types:      map[ast.Expr]types.TypeAndValue{},
+		Uses:       map[*ast.Ident]types.Object{},
+		Selections: map[*ast.SelectorExpr]*types.Selection{},
+	}
+	err := types.CheckExpr(c.exprs, s.pkg, s.pos, node, info)
+	if err != nil {
+		pos, msg := e.pos, err.Error()
+		var te types.Error
+		if errors.As(err, &te) {
+			msg = te.Msg
+			if at := int(te.Pos) - e.base; at >= 0 && at < len(e.text) {
+				pos = e.tokenAt(at)
+			}
+		}
+		c.report(c.explain(s, pos, msg))
+		return types.TypeAndValue{}, false
+	}
+	e.info = info
+	return info.Types[node], true
+}
+
+// tokenAt returns the place of the token at an offset.
+func (e *expr) tokenAt(off int) Pos {
+	for _, t := range tokenize(e.text).tokens {
+		if t.off <= off && off < t.end {
+			return e.pos.sub(t.off, t.end-t.off)
+		}
+	}
+	return e.pos.sub(off, 1)
+}
+
+// explain turns a message of the type checker into a diagnostic, with the
+// nearest name where it lacks one.
+func (c *checker) explain(s *scope, pos Pos, msg string) Diagnostic {
+	name, ok := strings.CutPrefix(msg, "undefined: ")
+	if !ok || !token.IsIdentifier(name) {
+		return invalidExpression(pos, msg, "")
+	}
+	var names []string
+	for sc := s.scope; sc != nil && sc != types.Universe; sc = sc.Parent() {
+		names = append(names, sc.Names()...)
+	}
+	if name == "result" {
+		return resultUnavailable(pos, "the method returns nothing but an error")
+	}
+	return invalidExpression(pos, msg, nearest(name, names))
+}
+
+// checkExpr parses and checks an expression that is a value.
+func (c *checker) checkExpr(s *scope, text piece) (*expr, bool) {
+	if off := starIndex(text.text); off >= 0 {
+		c.report(wildcardHere(text.pos.sub(off, len("*"))))
+		return nil, false
+	}
+	e, ok := c.parseExpr(text, nil)
+	if !ok {
+		return nil, false
+	}
+	tv, ok := c.checkNode(s, e, e.node)
+	if !ok {
+		return nil, false
+	}
+	switch {
+	case tv.IsType():
+		c.report(notAValue(e.pos, e.text, "a type"))
+		return nil, false
+	case tv.IsBuiltin():
+		c.report(notAValue(e.pos, e.text, "a built-in function"))
+		return nil, false
+	case tv.IsVoid():
+		c.report(notAValue(e.pos, e.text, "a call without a result"))
+		return nil, false
+	case tv.IsNil():
+		c.report(notAValue(e.pos, e.text, "an untyped nil"))
+		return nil, false
+	}
+	if _, ok := tv.Type.(*types.Tuple); ok {
+		c.report(notAValue(e.pos, e.text, "a call with several results"))
+		return nil, false
+	}
+	if sig, ok := tv.Type.(*types.Signature); ok && sig.TypeParams().Len() > 0 {
+		c.report(notAValue(e.pos, e.text, "a generic function"))
+		return nil, false
+	}
+	e.tv = tv
+	e.tv.Type = types.Default(tv.Type)
+	return e, true
+}
+
+// starIndex returns the offset of the * of the first [*], -1 without one.
+func starIndex(text string) int {
+	if stars := stars(text); len(stars) > 0 {
+		return stars[0]
+	}
+	return -1
+}
+
+// stars returns the offsets of the * of every [*].
+func stars(text string) []int {
+	if !strings.Contains(text, "*") {
+		return nil
+	}
+	var offs []int
+	tokens := tokenize(text).tokens
+	for i := 2; i < len(tokens); i++ {
+		if tokens[i-2].tok == token.LBRACK && tokens[i-1].tok == token.MUL && tokens[i].tok == token.RBRACK {
+			offs = append(offs, tokens[i-1].off)
+		}
+	}
+	return offs
+}
+
+// checkAssignable checks an expression as the argument of a function that takes
+// one parameter, so that messages are those of the type checker. what names the
+// function in them.
+func (c *checker) checkAssignable(s *scope, e *expr, typ types.Type, what string) bool {
+	s = s.clone()
+	sig := types.NewSignatureType(nil, nil, nil,
+		types.NewTuple(types.NewVar(token.NoPos, s.pkg, "", typ)),
+		types.NewTuple(types.NewVar(token.NoPos, s.pkg, "", types.Typ[types.Bool])), false)
+	s.scope.Insert(types.NewFunc(token.NoPos, s.pkg, what, sig))
+	call := &ast.CallExpr{
+		Fun:    &ast.Ident{NamePos: e.node.Pos(), Name: what},
+		Lparen: e.node.Pos(),
+		Args:   []ast.Expr{e.node},
+		Rparen: e.node.End(),
+	}
+	if _, ok := c.checkNode(s, e, call); !ok {
+		return false
+	}
+	e.tv = e.info.Types[e.node]
+	return true
+}
+
+// build takes a checked node of an expression apart. It reports, and returns
+// nil for, names that an expression at this place must not use.
+func (c *checker) build(s *scope, e *expr, node ast.Expr) *Expr {
+	b := &partBuilder{c: c, s: s, e: e}
+	ast.Inspect(node, b.visit)
+	if b.failed {
+		return nil
+	}
+	all := e.span(node)
+	if node == e.node {
+		all = span{0, len(e.text)}
+	}
+	out := &Expr{
+		Pos:      e.pos.sub(all.from, all.to-all.from),
+		Text:     e.text[all.from:all.to],
+		Type:     e.tv.Type,
+		MayPanic: e.mayPanic(node),
+	}
+	slices.SortFunc(b.marks, func(x, y mark) int { return x.from - y.from })
+	done := all.from
+	for _, m := range b.marks {
+		if m.from > done {
+			out.Parts = append(out.Parts, Part{Kind: PartText, Text: e.text[done:m.from]})
+		}
+		out.Parts = append(out.Parts, m.Part)
+		done = m.to
+		switch m.Kind {
+		case PartParam:
+			out.UsesParams = append(out.UsesParams, m.Index)
+		case PartResult:
+			out.UsesResult = true
+		}
+	}
+	if done < all.to {
+		out.Parts = append(out.Parts, Part{Kind: PartText, Text: e.text[done:all.to]})
+	}
+	slices.Sort(out.UsesParams)
+	out.UsesParams = slices.Compact(out.UsesParams)
+	return out
+}
+
+// A mark is a part of an expression that is not verbatim text.
+type mark struct {
+	span
+	Part
+}
+
+type partBuilder struct {
+	c      *checker
+	s      *scope
+	e      *expr
+	marks  []mark
+	failed bool
+}
+
+func (b *partBuilder) fail(d Diagnostic) {
+	b.c.report(d)
+	b.failed = true
+}
+
+func (b *partBuilder) visit(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.SelectorExpr:
+		id, ok := n.X.(*ast.Ident)
+		if !ok {
+			return true
+		}
+		name, ok := b.e.info.Uses[id].(*types.PkgName)
+		if !ok {
+			return true
+		}
+		if b.importable(name.Imported(), b.e.at(id)) {
+			b.mark(span{b.e.span(id).from, b.e.span(n.Sel).to}, Part{Kind: PartQual, Text: n.Sel.Name, Pkg: name.Imported().Path()})
+		}
+		return false
+	case *ast.Ident:
+		b.ident(n)
+	}
+	return true
+}
+
+func (b *partBuilder) mark(s span, p Part) { b.marks = append(b.marks, mark{s, p}) }
+
+func (b *partBuilder) ident(id *ast.Ident) {
+	obj := b.e.info.Uses[id]
+	if obj == nil {
+		return
+	}
+	if r, ok := b.s.refs[obj]; ok {
+		if r.problem != nil {
+			b.fail(r.problem(b.e.at(id)))
+			return
+		}
+		b.mark(b.e.span(id), Part{Kind: r.kind, Text: id.Name, Index: r.index})
+		return
+	}
+	if obj.Pkg() == nil || obj.Pkg().Path() == b.c.in.Types.Path() {
+		return
+	}
+	if !obj.Exported() {
+		b.fail(notExported(b.e.at(id), obj.Name(), obj.Pkg().Path()))
+		return
+	}
+	if obj.Parent() == obj.Pkg().Scope() && b.importable(obj.Pkg(), b.e.at(id)) {
+		b.mark(b.e.span(id), Part{Kind: PartQual, Text: obj.Name(), Pkg: obj.Pkg().Path()})
+	}
+}
+
+// importable reports whether the package being checked may import pkg, which
+// matters for expressions that come from another package.
+func (b *partBuilder) importable(pkg *types.Package, pos Pos) bool {
+	if !importable(b.c.in.Types.Path(), pkg) {
+		b.fail(notImportable(pos, pkg.Path()))
+		return false
+	}
+	return true
+}
+
+// importable reports whether the package at path from may import pkg.
+func importable(from string, pkg *types.Package) bool {
+	if pkg.Path() == from {
+		return true
+	}
+	if pkg.Name() == "main" {
+		return false
+	}
+	elems := strings.Split(pkg.Path(), "/")
+	for i := len(elems) - 1; i >= 0; i-- {
+		if elems[i] == "internal" {
+			parent := strings.Join(elems[:i], "/")
+			return parent == "" || from == parent || strings.HasPrefix(from, parent+"/")
+		}
+	}
+	return true
+}
+
+// mayPanic reports whether evaluating a node of the expression can fail.
+func (e *expr) mayPanic(node ast.Expr) bool {
+	found := false
+	ast.Inspect(node, func(n ast.Node) bool {
+		if !found {
+			found = e.nodeMayPanic(n)
+		}
+		return !found
+	})
+	return found
+}
+
+func (e *expr) nodeMayPanic(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.CallExpr:
+		return e.callMayPanic(n)
+	case *ast.StarExpr:
+		return e.info.Types[n].IsValue()
+	case *ast.IndexExpr:
+		return !e.info.Types[n.X].IsType() && e.info.Types[n.Index].IsValue()
+	case *ast.SliceExpr, *ast.TypeAssertExpr:
+		return true
+	case *ast.UnaryExpr:
+		return n.Op == token.ARROW
+	case *ast.SelectorExpr:
+		sel := e.info.Selections[n]
+		return sel != nil && (sel.Indirect() || types.IsInterface(sel.Recv()))
+	case *ast.BinaryExpr:
+		switch n.Op {
+		case token.QUO, token.REM, token.SHL, token.SHR:
+			y := e.info.Types[n.Y].Value
+			return y == nil || constant.Sign(y) <= 0 && n.Op != token.SHL && n.Op != token.SHR
+		case token.EQL, token.NEQ:
+			return comparingMayPanic(e.info.Types[n.X]) && comparingMayPanic(e.info.Types[n.Y])
+		}
+	}
+	return false
+}
+
+func (e *expr) callMayPanic(call *ast.CallExpr) bool {
+	fun := e.info.Types[call.Fun]
+	switch {
+	case fun.IsType():
+		// Only a slice can be too short for an array.
+		to := fun.Type.Underlying()
+		if p, ok := to.(*types.Pointer); ok {
+			to = p.Elem().Underlying()
+		}
+		_, isArray := to.(*types.Array)
+		_, fromSlice := e.info.Types[call.Args[0]].Type.Underlying().(*types.Slice)
+		return isArray && fromSlice
+	case fun.IsBuiltin():
+		id, ok := ast.Unparen(call.Fun).(*ast.Ident)
+		return !ok || !slices.Contains([]string{"len", "cap", "min", "max"}, id.Name)
+	}
+	return true
+}
+
+// comparingMayPanic reports whether the operand may hold a dynamic value that
+// cannot be compared.
+func comparingMayPanic(tv types.TypeAndValue) bool {
+	if tv.IsNil() || tv.Value != nil || tv.Type == nil {
+		return false
+	}
+	switch u := tv.Type.Underlying().(type) {
+	case *types.Interface, *types.Struct:
+		return true
+	case *types.Array:
+		return comparingMayPanic(types.TypeAndValue{Type: u.Elem()})
+	}
+	return false
+}

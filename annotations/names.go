@@ -1,0 +1,134 @@
+package annotations
+
+import (
+	"go/types"
+	"slices"
+)
+
+// checkNames checks that the names of generated declarations are free.
+func (c *checker) checkNames() {
+	type generated struct {
+		name, what string
+		pos        Pos
+	}
+	var names []generated
+	for _, tag := range c.own.order {
+		names = append(names, generated{tag.Func, "the function of tag " + tag.Name, tag.Pos})
+		if tag.AllFunc != "" {
+			names = append(names, generated{tag.AllFunc, "the function of tag " + tag.Name, tag.Pos})
+		}
+	}
+	for _, r := range c.repositories {
+		pos := r.model.Pos
+		if opt := r.st.option("name"); opt != nil {
+			pos = opt.value.pos
+		}
+		names = append(names,
+			generated{r.model.Wrapper, "the wrapper of " + r.model.Name, pos},
+			generated{r.model.Constructor, "the constructor of the wrapper of " + r.model.Name, pos})
+	}
+	slices.SortStableFunc(names, func(a, b generated) int { return a.pos.compare(b.pos) })
+	imported := c.importedNames()
+	seen := map[string]generated{}
+	for _, g := range names {
+		if old, ok := seen[g.name]; ok {
+			c.report(nameCollision(g.pos, g.name, g.what, old.what, old.pos))
+			continue
+		}
+		seen[g.name] = g
+		if obj := c.declared(g.name); obj != nil {
+			pos := c.objectPos(obj)
+			if g.pos.before(pos) {
+				c.report(nameCollision(pos, g.name, "this declaration", g.what, g.pos))
+			} else {
+				c.report(nameCollision(g.pos, g.name, g.what, "a declaration of the package", pos))
+			}
+		} else if at, ok := imported[g.name]; ok {
+			c.report(nameCollision(g.pos, g.name, g.what, "an import", at))
+		}
+	}
+	for _, r := range c.repositories {
+		c.checkMethodNames(r)
+	}
+	c.checkTagNames()
+}
+
+// declared returns a declaration of the package outside its generated files.
+func (c *checker) declared(name string) types.Object {
+	obj := c.own.types.Scope().Lookup(name)
+	if obj == nil || c.generated(obj) {
+		return nil
+	}
+	return obj
+}
+
+func (c *checker) objectPos(obj types.Object) Pos {
+	p := c.in.Fset.Position(obj.Pos())
+	return Pos{File: p.Filename, Line: p.Line, Col: max(p.Column, 1)}.sub(0, len(obj.Name()))
+}
+
+// importedNames returns where the files of the package import something under
+// a name.
+func (c *checker) importedNames() map[string]Pos {
+	names := map[string]Pos{}
+	for _, file := range c.own.source.Files {
+		for _, imp := range file.Imports {
+			if name := c.importName(imp); name != "" {
+				if _, ok := names[name]; !ok {
+					names[name] = imp.Pos
+				}
+			}
+		}
+	}
+	return names
+}
+
+// checkMethodNames checks the methods that a wrapper has in addition to those
+// of its interface.
+func (c *checker) checkMethodNames(r *repository) {
+	type named struct {
+		what string
+		pos  Pos
+	}
+	seen := map[string]named{"Unwrap": {"the wrapper's method Unwrap", r.model.Pos}}
+	add := func(name string, n named) {
+		old, ok := seen[name]
+		switch {
+		case !ok:
+			seen[name] = n
+		case n.pos.before(old.pos):
+			c.report(nameCollision(old.pos, name, old.what, n.what, n.pos))
+		default:
+			c.report(nameCollision(n.pos, name, n.what, old.what, old.pos))
+		}
+	}
+	for _, m := range r.methods {
+		add(m.fn.Name(), named{"method " + m.fn.Name(), m.pos()})
+	}
+	for _, m := range r.methods {
+		if m.model.Role != RoleRead || m.dirs.one("batch") != nil {
+			continue
+		}
+		name := upperFirst(m.fn.Name())
+		add("Invalidate"+name, named{"the method that invalidates one entry of " + m.fn.Name(), m.pos()})
+		add("InvalidateAll"+name, named{"the method that invalidates every entry of " + m.fn.Name(), m.pos()})
+	}
+}
+
+// checkTagNames reports tags with the name of a read of the package, between
+// which an item could not choose.
+func (c *checker) checkTagNames() {
+	for _, r := range c.repositories {
+		for _, m := range r.methods {
+			tag := c.own.tags[m.fn.Name()]
+			if m.model.Role != RoleRead || tag == nil {
+				continue
+			}
+			if pos := m.pos(); tag.Pos.before(pos) {
+				c.report(tagNamedLikeRead(pos, "read "+m.fn.Name(), "tag", tag.Pos))
+			} else {
+				c.report(tagNamedLikeRead(tag.Pos, "tag "+tag.Name, "read", pos))
+			}
+		}
+	}
+}

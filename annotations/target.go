@@ -1,0 +1,392 @@
+package annotations
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"slices"
+	"strings"
+
+	"golang.org/x/tools/go/ast/astutil"
+)
+
+// maxPartial is the most arguments a tag may have that is used with some of
+// them * and others not: every set in use costs a lookup.
+const maxPartial = 4
+
+// targetParam is what one argument of an item is checked against.
+type targetParam struct {
+	name     string
+	typ      types.Type
+	variadic bool // typ is then the slice type
+}
+
+// targets checks all the items of a directive.
+func (c *checker) targets(m *method, list []*parsed, u *unit, file *SourceFile, use scopeUse) []*Target {
+	var out []*Target
+	seen := map[string]Pos{}
+	for _, p := range list {
+		for _, it := range p.items {
+			text := normalize(it.text)
+			if old, ok := seen[text]; ok {
+				c.report(duplicate(it.pos, it.text, old))
+				continue
+			}
+			seen[text] = it.pos
+			if t := c.target(m, u, file, it, use, p.Verb); t != nil {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+// normalize writes an item with the least space.
+func normalize(text string) string {
+	var b strings.Builder
+	for _, t := range tokenize(text).tokens {
+		b.WriteString(t.lit)
+		b.WriteByte(' ')
+	}
+	return b.String()
+}
+
+// target checks one item of depends, invalidates or reload.
+func (c *checker) target(m *method, u *unit, file *SourceFile, it item, use scopeUse, verb string) *Target {
+	t := &Target{Pos: it.pos, Text: it.text}
+	params, what, ok := c.resolveHead(m, u, file, it, t, verb)
+	if !ok {
+		return nil
+	}
+	args, ok := c.matchArguments(it, params, what, t.Read != nil)
+	if !ok {
+		return nil
+	}
+	s := c.scope(m, u, file, use).clone()
+	loops := map[string]bool{}
+	for i, arg := range it.args {
+		if arg.any {
+			if verb == "reload" {
+				c.report(anyInReload(arg.pos))
+				ok = false
+			}
+			t.Args = append(t.Args, nil)
+			continue
+		}
+		x := c.argument(s, t, loops, arg, args[i], what)
+		if x == nil {
+			ok = false
+			continue
+		}
+		t.Args = append(t.Args, x)
+	}
+	if !ok {
+		return nil
+	}
+	t.Spread = it.spread && t.Args[len(t.Args)-1] != nil
+	if c.summarize(t) && !c.checkPartial(t, it, what) {
+		return nil
+	}
+	return t
+}
+
+// resolveHead finds the tag or the read an item names.
+func (c *checker) resolveHead(m *method, u *unit, file *SourceFile, it item, t *Target, verb string) (params []targetParam, what string, ok bool) {
+	name := it.name.text
+	from := u
+	if it.qual.text != "" {
+		if from = c.qualifier(u, file, it.qual); from == nil {
+			return nil, "", false
+		}
+	}
+	tag := from.tags[name]
+	if tag != nil && verb == "reload" {
+		c.report(reloadTag(it.head()))
+		return nil, "", false
+	}
+	if tag != nil {
+		if !from.own && !exported(name) {
+			c.report(notExported(it.name.pos, "tag "+name, from.path))
+			return nil, "", false
+		}
+		if !from.own && !importable(c.own.path, from.types) {
+			c.report(notImportable(it.head().pos, from.path))
+			return nil, "", false
+		}
+		t.Tag = tag
+		if !from.own {
+			t.TagPkg = from.path
+		}
+		for _, p := range tag.Params {
+			params = append(params, targetParam{name: p.Name, typ: p.Type})
+		}
+		return params, "tag " + it.head().text, true
+	}
+	var candidates []string
+	for _, tag := range from.order {
+		if from == u || exported(tag.Name) {
+			candidates = append(candidates, tag.Name)
+		}
+	}
+	if it.qual.text != "" {
+		c.report(unknownTag(it, nearest(name, candidates)))
+		return nil, "", false
+	}
+	read := m.repo.find(name)
+	if read == nil || read.model.Role != RoleRead {
+		for _, o := range m.repo.methods {
+			if o.model.Role == RoleRead {
+				candidates = append(candidates, o.fn.Name())
+			}
+		}
+		if read != nil && read.dirs.role == nil {
+			return nil, "", false // that it has no role is reported
+		}
+		c.report(unknownTarget(it.name, m.repo.iface.Name, read, nearest(name, candidates)))
+		return nil, "", false
+	}
+	if batch := read.dirs.one("batch"); batch != nil {
+		c.report(batchTarget(it.name, batch))
+		return nil, "", false
+	}
+	if read.broken {
+		return nil, "", false // reported
+	}
+	t.Read = read.model
+	for _, i := range read.args {
+		p := read.model.Params[i]
+		params = append(params, targetParam{p.Name, p.Type, p.Variadic})
+	}
+	return params, "read " + name, true
+}
+
+// qualifier returns the package a name in front of a tag stands for.
+func (c *checker) qualifier(u *unit, file *SourceFile, name piece) *unit {
+	path := ""
+	if imp := u.imports[name.text]; imp != nil {
+		if imp.pkg == nil {
+			return nil // reported
+		}
+		path = imp.path.text
+	}
+	names := sortedImports(u.imports)
+	for _, imp := range file.Imports {
+		n := c.importName(imp)
+		names = append(names, n)
+		if n == name.text && path == "" {
+			path = imp.Path
+		}
+	}
+	if path == "" {
+		c.report(unknownQualifier(name, nearest(name.text, names)))
+		return nil
+	}
+	found := c.unit(path)
+	if found == nil || len(found.order) == 0 {
+		c.report(noTags(name.pos, path, c.in.Module))
+		return nil
+	}
+	return found
+}
+
+// matchArguments pairs the arguments of an item with parameters.
+func (c *checker) matchArguments(it item, params []targetParam, what string, read bool) ([]targetParam, bool) {
+	if !it.parens && len(params) > 0 {
+		c.report(argumentCount(it, it.head().pos, params, what))
+		return nil, false
+	}
+	variadic := len(params) > 0 && params[len(params)-1].variadic
+	fixed := len(params)
+	if variadic {
+		fixed--
+	}
+	if it.spread && (!variadic || len(it.args) != len(params)) {
+		c.report(spreadHere(it.args[len(it.args)-1].pos, what))
+		return nil, false
+	}
+	if len(it.args) < fixed || !variadic && len(it.args) > fixed {
+		pos := it.head().pos
+		if len(it.args) > fixed {
+			pos = it.args[fixed].pos
+		}
+		c.report(argumentCount(it, pos, params, what))
+		return nil, false
+	}
+	var out []targetParam
+	for i, arg := range it.args {
+		p := params[min(i, len(params)-1)]
+		if p.variadic && !it.spread {
+			if arg.any && len(it.args) > len(params) {
+				c.report(anyAmongVariadic(arg.pos, p.name))
+				return nil, false
+			}
+			p.typ = p.typ.Underlying().(*types.Slice).Elem()
+		}
+		out = append(out, p)
+	}
+	return out, true
+}
+
+// argument checks one argument of an item.
+func (c *checker) argument(s *scope, t *Target, loops map[string]bool, arg argument, p targetParam, what string) *Expr {
+	offs := stars(arg.text)
+	e, ok := c.parseExpr(arg.piece, offs)
+	if !ok {
+		return nil
+	}
+	if len(offs) > 0 && !c.expandLoops(s, e, offs, t, loops) {
+		return nil
+	}
+	if !c.checkAssignable(s, e, p.typ, what) {
+		return nil
+	}
+	return c.build(s, e, e.node)
+}
+
+// expandLoops replaces every x[*] of an expression, the innermost first, by a
+// variable that stands for an element of x. An x that occurs again in the same
+// item is the same loop.
+func (c *checker) expandLoops(s *scope, e *expr, offs []int, t *Target, loops map[string]bool) bool {
+	ok := true
+	e.node = astutil.Apply(e.node, nil, func(cur *astutil.Cursor) bool {
+		n, isIndex := cur.Node().(*ast.IndexExpr)
+		if !isIndex || !slices.Contains(offs, int(n.Index.Pos())-e.base) {
+			return ok
+		}
+		name := types.ExprString(n.X) + "[*]"
+		if !loops[name] {
+			elem, base := c.loop(s, e, n.X)
+			if base == nil {
+				ok = false
+				return false
+			}
+			loops[name] = true
+			s.declare(types.NewVar(token.NoPos, s.pkg, name, elem), ref{kind: PartElem, index: len(t.Each)})
+			t.Each = append(t.Each, &Each{Base: base, Elem: elem})
+		}
+		id := &ast.Ident{NamePos: n.Pos(), Name: name}
+		e.elems[id] = span{e.span(n.X).from, int(n.Rbrack) + 1 - e.base}
+		cur.Replace(id)
+		return true
+	}).(ast.Expr)
+	return ok
+}
+
+// loop checks the expression in front of [*] and returns the type of its
+// elements; the expression is nil if there was a problem.
+func (c *checker) loop(s *scope, e *expr, base ast.Expr) (types.Type, *Expr) {
+	tv, ok := c.checkNode(s, e, base)
+	if !ok {
+		return nil, nil
+	}
+	var elem types.Type
+	if tv.IsValue() {
+		switch u := tv.Type.Underlying().(type) {
+		case *types.Slice:
+			elem = u.Elem()
+		case *types.Array:
+			elem = u.Elem()
+		case *types.Map:
+			elem = u.Elem()
+		case *types.Pointer:
+			if a, ok := u.Elem().Underlying().(*types.Array); ok {
+				elem = a.Elem()
+			}
+		}
+	}
+	if elem == nil {
+		c.report(notACollection(e.at(base), e.text[e.span(base).from:e.span(base).to], c.typeString(tv.Type)))
+		return nil, nil
+	}
+	e.tv = tv
+	return elem, c.build(s, e, base)
+}
+
+// typeString writes a type as seen from the package.
+func (c *checker) typeString(t types.Type) string {
+	return types.TypeString(t, types.RelativeTo(c.in.Types))
+}
+
+// summarize fills in what follows from the arguments of a target, and reports
+// whether some parts of it are given and others not.
+func (c *checker) summarize(t *Target) (partial bool) {
+	exprs := slices.Clone(t.Args)
+	for _, each := range t.Each {
+		exprs = append(exprs, each.Base)
+	}
+	for _, x := range exprs {
+		if x != nil {
+			t.UsesResult = t.UsesResult || x.UsesResult
+			t.MayPanic = t.MayPanic || x.MayPanic
+		}
+	}
+	if len(t.Args) > 0 && !slices.ContainsFunc(t.Args, func(x *Expr) bool { return x != nil }) {
+		t.All = true
+		return false
+	}
+	given, parts := 0, 0
+	part := func(known bool, mayFail bool) {
+		if known {
+			given++
+			t.Fixed |= bit(parts)
+			t.MayPanic = t.MayPanic || mayFail
+		}
+		parts++
+	}
+	if t.Tag != nil {
+		for i, x := range t.Args {
+			part(x != nil, t.Tag.Params[i].Key.mayFail())
+		}
+	} else {
+		for _, p := range t.Read.Read.Key {
+			known := !slices.ContainsFunc(p.Expr.UsesParams, func(param int) bool { return !t.gives(param) })
+			part(known, p.Expr.MayPanic || p.Codec.mayFail())
+		}
+		t.All = given == 0 && parts > 0
+	}
+	return 0 < given && given < parts
+}
+
+// bit returns the bit of an argument in a set. Sets matter only for tags with
+// few arguments.
+func bit(i int) uint8 {
+	if i >= 8 {
+		return 0
+	}
+	return 1 << i
+}
+
+// gives reports whether a target gives a value for a parameter of its read.
+func (t *Target) gives(param int) bool {
+	at := 0
+	for i, p := range t.Read.Params {
+		switch {
+		case i == t.Read.Context || p.Ignored:
+			continue
+		case i == param:
+			return at >= len(t.Args) || t.Args[at] != nil
+		}
+		at++
+	}
+	return true // the context
+}
+
+// checkPartial checks that a target may be named with some arguments * and
+// others not.
+func (c *checker) checkPartial(t *Target, it item, what string) bool {
+	n := 0
+	if t.Tag != nil {
+		n = len(t.Tag.Params)
+		if t.TagPkg != "" {
+			c.report(partialElsewhere(it.pos, what, t.TagPkg))
+			return false
+		}
+	} else {
+		n = len(t.Read.Read.Key)
+	}
+	if n > maxPartial {
+		c.report(tooManyForPartial(it.pos, what, n))
+		return false
+	}
+	return true
+}

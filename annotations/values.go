@@ -1,0 +1,116 @@
+package annotations
+
+import (
+	"go/token"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checkValues reports the options of a directive whose values are malformed,
+// and drops them.
+func (p *parsed) checkValues(report func(Diagnostic)) {
+	kept := p.options[:0]
+	for _, o := range p.options {
+		if err := p.spec.option(o.name.text).check(o.value); err != nil {
+			report(*err)
+			continue
+		}
+		kept = append(kept, o)
+	}
+	p.options = kept
+}
+
+// check returns the problem of a value, nil if it has none.
+func (spec *Option) check(value piece) *Diagnostic {
+	var d Diagnostic
+	switch spec.value {
+	case valueName:
+		if token.IsIdentifier(value.text) && value.text != "_" {
+			return nil
+		}
+		d = notAName(value, spec.Name)
+	case valueDuration, valueLifetime:
+		n, err := time.ParseDuration(value.text)
+		if err == nil && (n > 0 || n == 0 && spec.value == valueDuration) {
+			return nil
+		}
+		d = badDuration(value, spec, err == nil)
+	case valueTTL:
+		if value.text == "forever" {
+			return nil
+		}
+		if _, ok := parenthesized(value); ok {
+			return nil
+		}
+		n, err := time.ParseDuration(value.text)
+		if err == nil && n > 0 {
+			return nil
+		}
+		d = badDuration(value, spec, err == nil)
+	case valuePercent:
+		if _, ok := percent(value.text); ok {
+			return nil
+		}
+		d = badPercent(value, spec)
+	case valueBeta:
+		if _, ok := beta(value.text); ok {
+			return nil
+		}
+		d = badValue(value, spec, "a number above 0, or off")
+	case valueCount:
+		if _, ok := count(value.text); ok {
+			return nil
+		}
+		d = badValue(value, spec, "an integer above 0")
+	case valueLibrary:
+		if value.text == "json" || value.text == "gob" {
+			return nil
+		}
+		d = badValue(value, spec, "json or gob")
+	default:
+		return nil
+	}
+	return &d
+}
+
+// parenthesized returns the expression of a value in parentheses.
+func parenthesized(value piece) (piece, bool) {
+	if !strings.HasPrefix(value.text, "(") || !strings.HasSuffix(value.text, ")") || len(value.text) < 3 {
+		return piece{}, false
+	}
+	inner := value.sub(1, len(value.text)-1)
+	return inner, inner.text != ""
+}
+
+// duration returns the value of a duration that has been checked, 0 if the
+// option is not given.
+func (o *optionText) duration() time.Duration {
+	if o == nil {
+		return 0
+	}
+	d, _ := time.ParseDuration(o.value.text)
+	return d
+}
+
+func percent(text string) (float64, bool) {
+	number, ok := strings.CutSuffix(text, "%")
+	if !ok {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	return f / 100, err == nil && f >= 0 && f <= 100
+}
+
+func beta(text string) (float64, bool) {
+	if text == "off" {
+		return 0, true
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	return f, err == nil && f > 0 && f <= 1e6
+}
+
+func count(text string) (int, bool) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	return int(n), err == nil && n > 0
+}
