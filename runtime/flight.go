@@ -15,8 +15,9 @@ type flight[V any] struct {
 	done   chan struct{}
 
 	// Guarded by Read.mu.
-	waiting int  // calls that wait for it
-	joined  bool // by calls other than the one that started it
+	waiting int        // calls that wait for it
+	joined  bool       // by calls other than the one that started it, or that may be
+	next    *flight[V] // of those who joined this one and may not have its outcome
 
 	// Set by the starter before the flight takes off.
 	fresh    bool     // load even if there is a valid entry by now
@@ -51,19 +52,30 @@ func (r *Read[V]) flightsStarted() uint64 {
 }
 
 // board joins the flight for a key, or makes one that the caller has to start.
-func (r *Read[V]) board(key string) (f *flight[V], starter bool) {
+// A caller that may not have the outcome of a flight comes from there: all who
+// do share the next one, even those who come when it has landed. So however many
+// have joined a flight that a write overtakes, there is one more load.
+func (r *Read[V]) board(key string, from *flight[V]) (f *flight[V], starter bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f = r.flights[key]
+	if from != nil {
+		f = from.next
+	}
 	if f == nil {
+		f = r.flights[key]
+	}
+	if starter = f == nil; starter {
 		r.started++
-		f = &flight[V]{key: key, number: r.started, done: make(chan struct{}), waiting: 1}
+		f = &flight[V]{key: key, number: r.started, done: make(chan struct{}), joined: from != nil}
 		r.flights[key] = f
-		return f, true
+	} else {
+		f.joined = true
 	}
 	f.waiting++
-	f.joined = true
-	return f, false
+	if from != nil {
+		from.next = f
+	}
+	return f, starter
 }
 
 // wait waits for a flight, or for the end of the caller's context: then it

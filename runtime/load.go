@@ -77,11 +77,12 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 	}
 
 	before := r.flightsStarted()
+	var last *flight[V] // that was not for this call
 	for {
 		if err := ctx.Err(); err != nil && !r.cfg.Infallible {
 			return r.leave(key, Miss, err)
 		}
-		f, starter := r.board(string(key.buf))
+		f, starter := r.board(string(key.buf), last)
 		if starter {
 			f.fresh = fresh
 			f.slots = tags.slots
@@ -97,6 +98,7 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 		if starter || r.mayTake(f, before, fresh) {
 			return r.take(ctx, key, loader, f, starter)
 		}
+		last = f
 	}
 }
 
