@@ -4,7 +4,6 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
-	"maps"
 	"slices"
 )
 
@@ -37,8 +36,8 @@ type checker struct {
 	in     Input
 	exprs  *token.FileSet // of the expressions in directives
 	own    *unit
-	units  map[string]*unit // by path; nil for unknown ones
-	deps   map[string]*types.Package
+	units  map[string]*unit          // by path; nil for unknown ones
+	deps   map[string]*types.Package // what the package and others here depend on
 	parsed map[*Statement]*parsed
 	diags  []Diagnostic
 
@@ -62,6 +61,7 @@ func Check(in Input) (*Package, []Diagnostic) {
 		in:             in,
 		exprs:          token.NewFileSet(),
 		units:          map[string]*unit{},
+		deps:           map[string]*types.Package{},
 		parsed:         map[*Statement]*parsed{},
 		diags:          slices.Clone(src.Problems),
 		generatedFiles: map[string]bool{},
@@ -75,6 +75,7 @@ func Check(in Input) (*Package, []Diagnostic) {
 	c.own = newUnit(in.Types, src)
 	c.own.own = true
 	c.units[c.own.path] = c.own
+	c.addDependencies(in.Types)
 	c.check()
 	if len(c.diags) > 0 {
 		return nil, Sort(c.diags)
@@ -142,24 +143,10 @@ func (c *checker) check() {
 	c.finish()
 }
 
-// taken returns the names the package declares, and those of its imports, which
-// share a namespace with declarations.
+// taken returns the names the package declares.
 func (c *checker) taken() []string {
-	names := map[string]bool{}
 	scope := c.own.types.Scope()
-	for _, name := range scope.Names() {
-		if !c.generated(scope.Lookup(name)) {
-			names[name] = true
-		}
-	}
-	for _, file := range c.own.source.Files {
-		for _, imp := range file.Imports {
-			if name := c.importName(imp); name != "" {
-				names[name] = true
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
+	return slices.DeleteFunc(scope.Names(), func(name string) bool { return c.generated(scope.Lookup(name)) })
 }
 
 // importName returns the name an import has in its file, "" if it has none.

@@ -114,7 +114,7 @@ func (k *Key) Release() {
 func (k *Key) Args() { k.args = len(k.buf) }
 
 // Fail marks the key as one that cannot be computed: the call it stands for
-// goes straight through, and making a [Tag] of it panics.
+// goes straight through, and a [Tag] made of it stands for all of its name.
 func (k *Key) Fail() { k.failed = true }
 
 // Recover marks the key as failed if the surrounding function panics, and ends

@@ -92,6 +92,20 @@ func (r *Read[V]) Key(ctx context.Context) *Key {
 	return k
 }
 
+// Tag is the tag of the entries whose arguments are the key's, in all that they
+// vary by. The key comes from [NewKey] and is released. For a key that has failed
+// it is [Read.AllTag].
+func (r *Read[V]) Tag(key *Key) Tag {
+	defer key.Release()
+	if key.failed {
+		return r.AllTag()
+	}
+	return key.patternTag(r.name, r.sets)
+}
+
+// AllTag is the tag of every entry of the method.
+func (r *Read[V]) AllTag() Tag { return allTag(r.name, r.sets) }
+
 // Skip counts a call that a condition keeps from the cache.
 func (r *Read[V]) Skip(ctx context.Context) {
 	r.stats.add(0, countSkipped, 1)

@@ -2,7 +2,6 @@ package cacheruntime
 
 import (
 	"encoding/binary"
-	"errors"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -32,34 +31,30 @@ type Tag struct {
 const maxTagArgs = 4
 
 // Tag makes the tag of that name whose arguments are the key's, and releases the
-// key. It panics if the key has failed.
+// key. For a key that has failed it is [AllTag]: to depend on all, or to
+// invalidate all, is right whatever the argument is.
 func (k *Key) Tag(name string) Tag {
-	k.mustTag(name)
-	t := k.tag(name, k.buf[k.args:])
-	k.Release()
-	return t
+	defer k.Release()
+	if k.failed {
+		return AllTag(name)
+	}
+	return k.tag(name, k.buf[k.args:])
 }
 
 // PatternTag makes the tag of that name whose arguments are the key's, each
-// ended by [Key.Next] or [Key.Any], and releases the key. It panics if the key
-// has failed.
+// ended by [Key.Next] or [Key.Any], and releases the key. For a key that has
+// failed it is [AllTag].
 //
 // The sets are the partial argument sets with which the tag is used anywhere,
 // other than all and none: bit i of a set is argument i. Every tag of the name
 // must be made with the same sets. A tag of more than four arguments has none,
 // and with a * among its arguments it stands for all tags of its name.
 func (k *Key) PatternTag(name string, sets ...uint8) Tag {
-	k.mustTag(name)
-	t := k.patternTag(name, partialSets(sets))
-	k.Release()
-	return t
-}
-
-func (k *Key) mustTag(name string) {
+	defer k.Release()
 	if k.failed {
-		k.Release()
-		panic(errors.New("cacheruntime: an argument of tag " + name + " cannot be encoded"))
+		return AllTag(name, sets...)
 	}
+	return k.patternTag(name, partialSets(sets))
 }
 
 // tag makes a tag whose arguments are told apart as a whole only.
@@ -102,19 +97,13 @@ func (k *Key) patternTag(name string, sets uint16) Tag {
 // AllTag is the tag that stands for all tags of that name. The sets are those of
 // [Key.PatternTag].
 func AllTag(name string, sets ...uint8) Tag {
-	t := Tag{name: name, sets: partialSets(sets)}
-	t.setText([]byte{kindAny})
-	return t
+	return allTag(name, partialSets(sets))
 }
 
-// TagOr returns what f returns, or the tag all if f panics.
-func TagOr(all Tag, f func() Tag) (tag Tag) {
-	defer func() {
-		if recover() != nil {
-			tag = all
-		}
-	}()
-	return f()
+func allTag(name string, sets uint16) Tag {
+	t := Tag{name: name, sets: sets}
+	t.setText([]byte{kindAny})
+	return t
 }
 
 func partialSets(sets []uint8) uint16 {

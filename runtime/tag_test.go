@@ -164,15 +164,6 @@ func TestTagsAreCheap(t *testing.T) {
 	}
 }
 
-func TestTagOr(t *testing.T) {
-	if got := TagOr(allPostTag(), func() Tag { return postTag(7) }); got != postTag(7) {
-		t.Errorf("%v", got)
-	}
-	if got := TagOr(allPostTag(), func() Tag { var p *post; return postTag(p.ID) }); got != allPostTag() {
-		t.Errorf("after a panic: %v", got)
-	}
-}
-
 func TestPatternSetOutOfRange(t *testing.T) {
 	defer func() {
 		if recover() == nil {

@@ -22,16 +22,18 @@ const (
 	resultUnknown                    // it failed, panicked or did not return
 )
 
-// Add adds a tag.
-func (t *Tags) Add(tag Tag) {
-	t.count++
-	if t.write {
-		t.slots = tag.appendInvalidation(t.slots)
-	} else {
-		t.slots = tag.appendDependency(t.slots)
-	}
-	if t.traced {
-		t.names = append(t.names, tag.String())
+// Add adds tags.
+func (t *Tags) Add(tags ...Tag) {
+	t.count += len(tags)
+	for i := range tags {
+		if t.write {
+			t.slots = tags[i].appendInvalidation(t.slots)
+		} else {
+			t.slots = tags[i].appendDependency(t.slots)
+		}
+		if t.traced {
+			t.names = append(t.names, tags[i].String())
+		}
 	}
 }
 

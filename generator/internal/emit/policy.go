@@ -1,0 +1,130 @@
+package emit
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dave/jennifer/jen"
+
+	"github.com/cachegen/cachegen/annotations"
+)
+
+// readPolicy says in a sentence or two how a read is cached.
+func readPolicy(m *annotations.Method) string {
+	r := m.Read
+	var s strings.Builder
+	s.WriteString("is cached " + lifetime(r.TTL))
+	if key := keyTexts(r); key != "" {
+		s.WriteString(" by " + key)
+	}
+	for i, cond := range r.When {
+		s.WriteString(map[bool]string{true: ",", false: " and"}[i == 0])
+		s.WriteString(map[bool]string{true: " unless ", false: " when "}[cond.Negate])
+		s.WriteString(cond.Expr.Text)
+	}
+	s.WriteString(".")
+	if len(r.Depends) > 0 {
+		s.WriteString(" It depends on " + targetTexts(r.Depends) + ".")
+	}
+	if len(r.Negative) > 0 {
+		s.WriteString(" It remembers " + negativeTexts(r) + ".")
+	}
+	if r.Share {
+		s.WriteString(" Callers share the value and must not change it.")
+	}
+	return s.String()
+}
+
+// readSummary is the same in a few words, for a table.
+func readSummary(m *annotations.Method) string {
+	r := m.Read
+	s := lifetime(r.TTL)
+	if key := keyTexts(r); key != "" {
+		s += " by " + key
+	}
+	if len(r.Depends) > 0 {
+		s += "; depends on " + targetTexts(r.Depends)
+	}
+	return s
+}
+
+func lifetime(ttl annotations.TTL) string {
+	switch {
+	case ttl.Forever:
+		return "until invalidated"
+	case ttl.Expr != nil:
+		return "for " + ttl.Expr.Text
+	}
+	return "for " + shortDuration(ttl.Duration)
+}
+
+// keyTexts lists what tells one entry of a read from another.
+func keyTexts(r *annotations.Read) string {
+	var list []string
+	for _, part := range r.Vary {
+		list = append(list, part.Expr.Text)
+	}
+	for _, part := range r.Key {
+		list = append(list, part.Expr.Text)
+	}
+	return strings.Join(list, ", ")
+}
+
+func targetTexts(targets []*annotations.Target) string {
+	var list []string
+	for _, t := range targets {
+		list = append(list, t.Text)
+	}
+	return strings.Join(list, ", ")
+}
+
+func negativeTexts(r *annotations.Read) string {
+	var list []string
+	for _, n := range r.Negative {
+		s := "a nil result"
+		if !n.Nil {
+			s = n.Err.Text
+		}
+		if n.TTL > 0 {
+			s += " for " + shortDuration(n.TTL)
+		}
+		list = append(list, s)
+	}
+	return strings.Join(list, ", ")
+}
+
+// shortDuration is Duration.String without units that are zero: 10m, not
+// 10m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// duration returns d as one would write it: 10 * time.Minute.
+func duration(d time.Duration) *jen.Statement {
+	units := []struct {
+		name string
+		unit time.Duration
+	}{
+		{"Hour", time.Hour}, {"Minute", time.Minute}, {"Second", time.Second},
+		{"Millisecond", time.Millisecond}, {"Microsecond", time.Microsecond}, {"Nanosecond", time.Nanosecond},
+	}
+	for _, u := range units {
+		if d%u.unit != 0 {
+			continue
+		}
+		n := int64(d / u.unit)
+		if n == 1 {
+			return jen.Qual("time", u.name)
+		}
+		return jen.Op(strconv.FormatInt(n, 10)).Op("*").Qual("time", u.name)
+	}
+	panic("unreachable: every duration is a number of nanoseconds")
+}

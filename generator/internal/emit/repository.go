@@ -1,0 +1,204 @@
+package emit
+
+import (
+	"bytes"
+	"fmt"
+	"go/types"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/dave/jennifer/jen"
+
+	"github.com/cachegen/cachegen/annotations"
+)
+
+// A wrapper is the generated type of one repository in the making.
+type wrapper struct {
+	file *file
+	repo *annotations.Repository
+
+	recv       string            // receiver of every method
+	members    scope             // fields and methods of the type, which share one name space
+	nextField  string            // the field that holds the uncached repository
+	cacheField string            // the field that holds the cache
+	fields     map[string]string // field of each read and write, by method
+	names      map[string]*readNames
+}
+
+// readNames are the methods that go with a read.
+type readNames struct {
+	key, vary, entry          string
+	invalidate, invalidateAll string
+}
+
+func (f *file) repository(repo *annotations.Repository) {
+	w := f.newWrapper(repo)
+	w.typeDecl()
+	w.constructor()
+	for _, m := range repo.Methods {
+		g := w.newMethod(m)
+		switch m.Role {
+		case annotations.RoleRead:
+			g.read()
+		case annotations.RoleWrite:
+			g.write()
+		case annotations.RoleBypass:
+			g.bypass()
+		}
+	}
+	w.declare([]string{fmt.Sprintf("// Unwrap returns the uncached %s.", repo.Name)},
+		"Unwrap", nil, jen.Id(repo.Name),
+		jen.Return(jen.Id(w.recv).Dot(w.nextField)))
+}
+
+func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
+	w := &wrapper{
+		file:    f,
+		repo:    repo,
+		members: scope{},
+		fields:  map[string]string{},
+		names:   map[string]*readNames{},
+	}
+	w.members.add("Unwrap")
+	params := f.taken.inner()
+	for _, m := range repo.Methods {
+		w.members.add(m.Name)
+		if m.Role == annotations.RoleRead {
+			w.members.add(inExportOf(m.Name, "Invalidate", m.Name))
+			w.members.add(inExportOf(m.Name, "InvalidateAll", m.Name))
+		}
+		for _, p := range append(append([]*annotations.Param(nil), m.Params...), m.Results...) {
+			params.add(p.Name)
+		}
+	}
+	w.recv = params.pick("c")
+	w.nextField = w.members.pickMember("next")
+	w.cacheField = w.members.pickMember("cache")
+	for _, m := range repo.Methods {
+		if m.Role == annotations.RoleRead || m.Role == annotations.RoleWrite {
+			w.fields[m.Name] = w.members.pickMember(lowerFirst(m.Name))
+		}
+	}
+	for _, m := range repo.Methods {
+		if m.Role != annotations.RoleRead {
+			continue
+		}
+		name := lowerFirst(m.Name)
+		w.names[m.Name] = &readNames{
+			key:           w.members.pickMember(name + "Key"),
+			vary:          w.members.pickMember(name + "Vary"),
+			entry:         w.members.pickMember(name + "Entry"),
+			invalidate:    inExportOf(m.Name, "Invalidate", m.Name),
+			invalidateAll: inExportOf(m.Name, "InvalidateAll", m.Name),
+		}
+	}
+	return w
+}
+
+func (w *wrapper) typeDecl() {
+	out := w.file.out
+	out.Comment(fmt.Sprintf("// %s answers the reads of %s from a cache", w.repo.Wrapper, w.repo.Name))
+	out.Comment("// and, on each of its writes, invalidates what the write makes stale. It is safe")
+	out.Comment("// for concurrent use if the repository behind it is.")
+	out.Comment("//")
+	for _, line := range w.table() {
+		out.Comment("//\t" + line)
+	}
+	fields := []jen.Code{
+		jen.Id(w.nextField).Id(w.repo.Name),
+		jen.Id(w.cacheField).Op("*").Qual(runtimePath, "Cache"),
+	}
+	for i, m := range w.repo.Methods {
+		if i == 0 {
+			fields = append(fields, jen.Line())
+		}
+		switch m.Role {
+		case annotations.RoleRead:
+			fields = append(fields, jen.Id(w.fields[m.Name]).Op("*").Qual(runtimePath, "Read").Index(typ(m.Results[m.Result].Type)))
+		case annotations.RoleWrite:
+			fields = append(fields, jen.Id(w.fields[m.Name]).Op("*").Qual(runtimePath, "Write"))
+		}
+	}
+	out.Type().Id(w.repo.Wrapper).Struct(fields...)
+	out.Line()
+	out.Comment(fmt.Sprintf("// If this does not compile, %s has changed: run \"go generate\".", w.repo.Name))
+	out.Var().Id("_").Id(w.repo.Name).Op("=").Parens(jen.Op("*").Id(w.repo.Wrapper)).Call(jen.Nil())
+	out.Line()
+}
+
+// table returns the policy of every method, a line each, in columns.
+func (w *wrapper) table() []string {
+	var buf bytes.Buffer
+	tab := tabwriter.NewWriter(&buf, 0, 0, 2, ' ', 0)
+	for _, m := range w.repo.Methods {
+		switch m.Role {
+		case annotations.RoleRead:
+			fmt.Fprintf(tab, "%s\tread\t%s\n", m.Name, readSummary(m))
+		case annotations.RoleWrite:
+			fmt.Fprintf(tab, "%s\twrite\tinvalidates %s\n", m.Name, targetTexts(m.Write.Invalidates))
+		case annotations.RoleBypass:
+			fmt.Fprintf(tab, "%s\tbypass\t\n", m.Name)
+		}
+	}
+	tab.Flush()
+	var lines []string
+	for line := range strings.Lines(buf.String()) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	return lines
+}
+
+func (w *wrapper) constructor() {
+	out := w.file.out
+	scope := w.file.taken.inner()
+	next, cache := scope.pick("next"), scope.pick("cache")
+
+	// One field a line, with a trailing comma: jennifer's Values would put the
+	// literal on one line.
+	set := func(field string, value jen.Code) jen.Code {
+		return jen.Id(field).Op(":").Add(value)
+	}
+	values := []jen.Code{
+		set(w.nextField, jen.Id(next)),
+		set(w.cacheField, jen.Id(cache)),
+	}
+	for _, m := range w.repo.Methods {
+		switch m.Role {
+		case annotations.RoleRead:
+			values = append(values, set(w.fields[m.Name], w.newMethod(m).newRead(cache)))
+		case annotations.RoleWrite:
+			values = append(values, set(w.fields[m.Name], jen.Qual(runtimePath, "NewWrite").Call(
+				jen.Id(cache), jen.Lit(w.repo.ID), jen.Lit(m.Name))))
+		}
+	}
+	out.Comment(fmt.Sprintf("// %s returns next behind cache. Wrappers that", w.repo.Constructor))
+	out.Comment("// share a cache share their entries: one cache serves one source of data.")
+	out.Func().Id(w.repo.Constructor).Params(
+		jen.Id(next).Id(w.repo.Name),
+		jen.Id(cache).Op("*").Qual(runtimePath, "Cache"),
+	).Op("*").Id(w.repo.Wrapper).Block(
+		jen.Return(jen.Op("&").Id(w.repo.Wrapper).Add(lines(values))),
+	)
+	out.Line()
+}
+
+// lines returns the body of a composite literal with one element a line.
+func lines(values []jen.Code) *jen.Statement {
+	return jen.Custom(jen.Options{Open: "{", Close: "}", Separator: ",", Multi: true}, values...)
+}
+
+func (g *method) bypass() {
+	doc := docOf(g.m, "goes straight through.")
+	call := g.call(g.params)
+	if len(g.m.Results) > 0 {
+		call = jen.Return(call)
+	}
+	g.declare(doc, g.m.Name, g.paramList(), g.resultList(), call)
+}
+
+func sliceElem(t types.Type) types.Type {
+	if s, ok := t.Underlying().(*types.Slice); ok {
+		return s.Elem()
+	}
+	return t
+}

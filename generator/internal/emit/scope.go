@@ -1,0 +1,97 @@
+package emit
+
+import (
+	"go/token"
+	"go/types"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A scope is a set of names that are in use.
+type scope map[string]bool
+
+func (s scope) add(name string) {
+	if name != "" && name != "_" {
+		s[name] = true
+	}
+}
+
+// pick returns want, or want with the smallest number behind it that makes it
+// new, and takes it.
+func (s scope) pick(want string) string {
+	name := want
+	for i := 2; s[name] || reserved(name); i++ {
+		name = want + strconv.Itoa(i)
+	}
+	s[name] = true
+	return name
+}
+
+// pickMember is pick for a field or method, which may be named like what is
+// predeclared.
+func (s scope) pickMember(want string) string {
+	if !token.IsKeyword(want) && !s[want] {
+		s[want] = true
+		return want
+	}
+	return s.pick(want)
+}
+
+// inner returns a scope in which every name of s is in use too.
+func (s scope) inner() scope {
+	c := make(scope, len(s)+8)
+	for name := range s {
+		c[name] = true
+	}
+	return c
+}
+
+// reserved reports whether a name means something in every Go file: keywords
+// and the predeclared identifiers, which generated code relies on.
+func reserved(name string) bool {
+	return token.IsKeyword(name) || types.Universe.Lookup(name) != nil || name == "_" || name == "init"
+}
+
+// lowerFirst returns name as an unexported Go name: ID → id, URLOf → urlOf,
+// ByAuthor → byAuthor.
+func lowerFirst(name string) string {
+	runes := []rune(name)
+	n := 0
+	for n < len(runes) && unicode.IsUpper(runes[n]) {
+		n++
+	}
+	switch {
+	case n == 0:
+		return name
+	case n > 1 && n < len(runes):
+		n-- // the last capital begins the next word
+	}
+	return strings.ToLower(string(runes[:n])) + string(runes[n:])
+}
+
+func upperFirst(name string) string {
+	r, size := utf8.DecodeRuneInString(name)
+	return string(unicode.ToUpper(r)) + name[size:]
+}
+
+// inExportOf returns prefix+name with the export status of like: the manual
+// invalidation of an unexported read is unexported too.
+func inExportOf(like, prefix, name string) string {
+	if token.IsExported(like) {
+		return upperFirst(prefix) + upperFirst(name)
+	}
+	return lowerFirst(prefix) + upperFirst(name)
+}
+
+// wordOf returns a parameter's name as a word inside a longer name.
+func wordOf(name string) string {
+	switch name {
+	case "id", "ip", "url", "uri":
+		return strings.ToUpper(name)
+	case "ids":
+		return "IDs"
+	}
+	return upperFirst(name)
+}

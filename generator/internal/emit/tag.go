@@ -1,0 +1,228 @@
+package emit
+
+import (
+	"fmt"
+	"go/types"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dave/jennifer/jen"
+
+	"github.com/cachegen/cachegen/annotations"
+)
+
+// addTags returns the body of a function that adds targets to the collection of
+// that name.
+func (g *method) addTags(tags string, targets []*annotations.Target, v vars, names scope) jen.Code {
+	stmts := g.addTagStmts(tags, targets, v, names)
+	if slices.ContainsFunc(targets, func(t *annotations.Target) bool { return len(t.Each) > 0 }) {
+		return jen.Block(stmts...)
+	}
+	return body(stmts...)
+}
+
+// addTagStmts returns the statements: one call for the targets without a loop, a
+// loop for each other.
+func (g *method) addTagStmts(tags string, targets []*annotations.Target, v vars, names scope) []jen.Code {
+	var stmts, plain []jen.Code
+	flush := func() {
+		if len(plain) > 0 {
+			stmts = append(stmts, jen.Id(tags).Dot("Add").Call(plain...))
+		}
+		plain = nil
+	}
+	for _, t := range targets {
+		if len(t.Each) == 0 {
+			plain = append(plain, g.tag(t, v))
+			continue
+		}
+		flush()
+		inner := names.inner()
+		v := v
+		v.elems = nil
+		for _, each := range t.Each {
+			v.elems = append(v.elems, inner.pick(elemName(each)))
+		}
+		loop := jen.Id(tags).Dot("Add").Call(g.tag(t, v))
+		for i, each := range slices.Backward(t.Each) {
+			loop = jen.For(jen.List(jen.Id("_"), jen.Id(v.elems[i])).Op(":=").Range().Add(v.expr(each.Base))).Block(loop)
+		}
+		stmts = append(stmts, loop)
+	}
+	flush()
+	return stmts
+}
+
+// elemName returns a name for an element: that of its type, or the singular of
+// the list's.
+func elemName(each *annotations.Each) string {
+	t := types.Unalias(each.Elem)
+	if p, ok := t.(*types.Pointer); ok {
+		t = types.Unalias(p.Elem())
+	}
+	if named, ok := t.(*types.Named); ok {
+		return lowerFirst(named.Obj().Name())
+	}
+	base := each.Base.Text
+	base = base[strings.LastIndexAny(base, ".]")+1:]
+	if name := strings.TrimSuffix(base, "s"); name != base && name != "" {
+		return lowerFirst(name)
+	}
+	return "item"
+}
+
+// tag returns the expression for one target.
+func (g *method) tag(t *annotations.Target, v vars) *jen.Statement {
+	if t.All {
+		return g.allTag(t)
+	}
+	if t.Read != nil {
+		return g.entry(t, v)
+	}
+	var args []jen.Code
+	for _, arg := range t.Args {
+		if arg != nil {
+			args = append(args, v.expr(arg))
+		}
+	}
+	name := t.Tag.Func
+	if !full(t.Fixed, len(t.Tag.Params)) {
+		name = partialTag(t.Tag, t.Fixed)
+	}
+	return g.tagFunc(t, name).Call(args...)
+}
+
+// entry returns the expression for entries of a read.
+func (g *method) entry(t *annotations.Target, v vars) *jen.Statement {
+	read := t.Read
+	name, used := g.names[read.Name].entry, usedBy(read.Read.Key, nil)
+	if !full(t.Fixed, len(read.Read.Key)) {
+		name, used = g.partialEntryName(read, t.Fixed), usedBy(read.Read.Key, &t.Fixed)
+	}
+	var args []jen.Code
+	pos := 0 // in t.Args, which has neither the context nor ignored parameters
+	for i, p := range read.Params {
+		switch {
+		case i == read.Context:
+			if slices.Contains(used, i) {
+				args = append(args, jen.Id(g.ctx))
+			}
+			continue
+		case p.Ignored:
+			continue
+		case !slices.Contains(used, i):
+		case p.Variadic && !t.Spread:
+			var list []jen.Code
+			for _, arg := range t.Args[pos:] {
+				list = append(list, v.expr(arg))
+			}
+			args = append(args, typ(p.Type).Values(list...))
+		default:
+			args = append(args, v.expr(t.Args[pos]))
+		}
+		pos++
+	}
+	return jen.Id(g.recv).Dot(name).Call(args...)
+}
+
+// allTag returns the expression for every instance of a target.
+func (g *method) allTag(t *annotations.Target) *jen.Statement {
+	if t.Read != nil {
+		return jen.Id(g.recv).Dot(g.fields[t.Read.Name]).Dot("AllTag").Call()
+	}
+	if t.Tag.AllFunc == "" {
+		return g.tagFunc(t, t.Tag.Func).Call()
+	}
+	return g.tagFunc(t, t.Tag.AllFunc).Call()
+}
+
+func (g *method) tagFunc(t *annotations.Target, name string) *jen.Statement {
+	if t.TagPkg != "" {
+		return jen.Qual(t.TagPkg, name)
+	}
+	return jen.Id(name)
+}
+
+// full reports whether a set holds all of n arguments. With more than eight
+// arguments a tag is never used in part.
+func full(fixed uint8, n int) bool {
+	return n >= 8 || fixed == 1<<n-1
+}
+
+func patterns(partial []uint8) []jen.Code {
+	var list []jen.Code
+	for _, p := range partial {
+		list = append(list, jen.Op(fmt.Sprintf("0b%s", strconv.FormatUint(uint64(p), 2))))
+	}
+	return list
+}
+
+// partialTag names the function for a tag of which some arguments are given.
+func partialTag(t *annotations.Tag, fixed uint8) string {
+	name := t.Func + "With"
+	for i, p := range t.Params {
+		if fixed&(1<<i) != 0 {
+			name += wordOf(p.Name)
+		}
+	}
+	return name
+}
+
+// tags writes the functions of the tags the package declares.
+func (f *file) tags() {
+	for _, t := range f.pkg.Tags {
+		f.declareTag(t, t.Func, 1<<len(t.Params)-1)
+		for _, fixed := range t.Partial {
+			f.declareTag(t, partialTag(t, fixed), uint(fixed))
+		}
+		if t.AllFunc != "" {
+			f.out.Comment(fmt.Sprintf("// %s stands for every instance of the tag %s.", t.AllFunc, t.Name))
+			f.out.Func().Id(t.AllFunc).Params().Qual(runtimePath, "Tag").Block(
+				jen.Return(jen.Qual(runtimePath, "AllTag").Call(append([]jen.Code{jen.Lit(t.ID)}, patterns(t.Partial)...)...)))
+			f.out.Line()
+		}
+	}
+}
+
+// declareTag writes the function of one tag for a set of given arguments.
+func (f *file) declareTag(t *annotations.Tag, name string, fixed uint) {
+	if len(t.Params) == 0 {
+		f.out.Comment(fmt.Sprintf("// %s is the tag %s.", name, t.Name))
+		f.out.Func().Id(name).Params().Qual(runtimePath, "Tag").Block(
+			jen.Return(jen.Qual(runtimePath, "NewKey").Call().Dot("Tag").Call(jen.Lit(t.ID))))
+		f.out.Line()
+		return
+	}
+	names := f.taken.inner()
+	key := names.pick("key")
+	var params, body []jen.Code
+	body = append(body, jen.Id(key).Op(":=").Qual(runtimePath, "NewKey").Call())
+	var texts []string
+	for i, p := range t.Params {
+		if fixed&(1<<i) == 0 {
+			texts = append(texts, "*")
+			body = append(body, jen.Id(key).Dot("Any").Call())
+			continue
+		}
+		local := p.Name
+		if names[local] || reserved(local) {
+			local += "Arg"
+		}
+		local = names.pick(local)
+		texts = append(texts, local)
+		params = append(params, jen.Id(local).Add(typ(p.Type)))
+		body = append(body, f.keyStmts(key, p.Key, variable(local), names.inner())...)
+		if len(t.Partial) > 0 {
+			body = append(body, jen.Id(key).Dot("Next").Call())
+		}
+	}
+	method := "Tag"
+	if len(t.Partial) > 0 {
+		method = "PatternTag"
+	}
+	body = append(body, jen.Return(jen.Id(key).Dot(method).Call(append([]jen.Code{jen.Lit(t.ID)}, patterns(t.Partial)...)...)))
+	f.out.Comment(fmt.Sprintf("// %s is the tag %s(%s).", name, t.Name, strings.Join(texts, ", ")))
+	f.out.Func().Id(name).Params(params...).Qual(runtimePath, "Tag").Block(body...)
+	f.out.Line()
+}

@@ -1,0 +1,104 @@
+// Package cachegen_test keeps the walls of the house: which part may know
+// which other, as ARCHITECTURE.md draws it.
+package cachegen_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/cachegen/cachegen"
+
+// A wall allows an import, or all imports below a path, to some places only: to
+// a folder and all below it, or to a single file.
+type wall struct {
+	imported string
+	only     []string
+	why      string
+}
+
+var walls = []wall{
+	{module + "/cmd", nil, "nothing is built on the command"},
+	{module + "/generator", []string{"cmd", "golden"}, "only the command drives the generator"},
+	{module + "/annotations", []string{"cmd", "generator"}, "the runtime and what users build know nothing of directives"},
+	{module + "/runtime", []string{"runtime", "example"}, "the generator writes about the runtime and does not run it"},
+	{"github.com/dave/jennifer", []string{"generator/internal/emit"}, "only the emitter knows how code is put together"},
+	{"golang.org/x/tools/go/packages", []string{"generator/load.go", "generator/generate.go"}, "only the loader knows where packages come from"},
+	{"github.com/allegro/bigcache", []string{"runtime/bigcache.go"}, "the store can be exchanged"},
+}
+
+// dependencies are the third-party modules that each part may import at all.
+var dependencies = map[string][]string{
+	"runtime":     {"github.com/allegro/bigcache/v3", "github.com/cespare/xxhash/v2"},
+	"annotations": {"golang.org/x/tools"},
+	"generator":   {"golang.org/x/tools", "github.com/dave/jennifer", "github.com/rogpeppe/go-internal"},
+	"cmd":         {"golang.org/x/tools"},
+	"example":     {"modernc.org/sqlite"},
+}
+
+func TestWalls(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == "testdata" || strings.HasPrefix(entry.Name(), ".") && name != "." || name == "bench") {
+			return filepath.SkipDir
+		}
+		// Tests may reach over a wall.
+		if filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		seen++
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			checkImport(t, filepath.ToSlash(name), imported)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen == 0 {
+		t.Fatal("no files were looked at")
+	}
+}
+
+func checkImport(t *testing.T, name, imported string) {
+	t.Helper()
+	part, _, _ := strings.Cut(name, "/")
+	for _, w := range walls {
+		if !below(imported, w.imported) || below(module+"/"+path.Dir(name), w.imported) {
+			continue
+		}
+		if !slices.ContainsFunc(w.only, func(place string) bool { return below(name, place) }) {
+			t.Errorf("%s imports %s: %s", name, imported, w.why)
+		}
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	if !strings.Contains(first, ".") || below(imported, module) {
+		return
+	}
+	if !slices.ContainsFunc(dependencies[part], func(dep string) bool { return below(imported, dep) }) {
+		t.Errorf("%s imports %s, which %s is not meant to depend on", name, imported, part)
+	}
+}
+
+// below reports whether a slash-separated path is the given one or lies in it.
+func below(name, parent string) bool {
+	return name == parent || strings.HasPrefix(name, parent+"/")
+}
