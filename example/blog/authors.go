@@ -30,11 +30,11 @@ type AuthorRepository interface {
 	//cache:depends Author(ids[*])
 	ByIDs(ctx context.Context, ids []int64) (map[int64]Author, error)
 
-	// All returns all authors in the order of their names.
+	// List returns all authors in the order of their names.
 	//
 	//cache:read
 	//cache:depends Author(*)
-	All(ctx context.Context) ([]Author, error)
+	List(ctx context.Context) ([]Author, error)
 
 	// Create stores a new author and fills in the ID.
 	//

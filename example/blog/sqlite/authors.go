@@ -48,7 +48,7 @@ func (r authors) ByIDs(ctx context.Context, ids []int64) (map[int64]blog.Author,
 	return byID, nil
 }
 
-func (r authors) All(ctx context.Context) ([]blog.Author, error) {
+func (r authors) List(ctx context.Context) ([]blog.Author, error) {
 	return collect(ctx, r.DB, scanAuthor, authorColumns+` ORDER BY name, id`)
 }
 

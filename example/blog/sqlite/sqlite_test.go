@@ -259,8 +259,8 @@ func TestAuthors(t *testing.T) {
 
 	succeed(t, "Rename", authors.Rename(ctx, ada, "Lady Lovelace"))
 	wantNotFound(t, "Rename of nobody", authors.Rename(ctx, 99, "Nobody"))
-	all, err := authors.All(ctx)
-	check(t, "All", err, []int64{all[0].ID, all[1].ID}, []int64{grace, ada})
+	all, err := authors.List(ctx)
+	check(t, "List", err, []int64{all[0].ID, all[1].ID}, []int64{grace, ada})
 
 	old, err := authors.ChangeEmail(ctx, ada, "Lovelace@example.com")
 	check(t, "ChangeEmail", err, old, "Ada@Example.com")
@@ -323,7 +323,7 @@ func TestOpenTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		succeed(t, "Create", db.Authors().Create(t.Context(), &blog.Author{Email: string(rune('a' + i))}))
-		all, err := db.Authors().All(t.Context())
+		all, err := db.Authors().List(t.Context())
 		check(t, "authors", err, len(all), i+1)
 		if err := db.Close(); err != nil {
 			t.Fatal(err)

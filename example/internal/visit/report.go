@@ -1,0 +1,157 @@
+package visit
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+// A report is what the visitor is shown: three columns, for the call, what the
+// cache did, and how long the caller waited.
+type report struct {
+	w        io.Writer
+	err      error // the first of w
+	chapters int
+}
+
+const (
+	callWidth = 38
+	didWidth  = 40
+	tookWidth = 9
+)
+
+func (r *report) printf(format string, args ...any) {
+	if r.err == nil {
+		_, r.err = fmt.Fprintf(r.w, format, args...)
+	}
+}
+
+func (r *report) row(call, did, took string) {
+	r.printf("%s\n", strings.TrimRight(fmt.Sprintf("    %-*s  %-*s  %*s", callWidth, call, didWidth, did, tookWidth, took), " "))
+}
+
+// intro says what follows.
+func (r *report) intro() {
+	r.printf("A visit to a blog on SQLite: what was called, what the cache did, and how long\n" +
+		"the caller waited, the tracing of every call included.\n")
+}
+
+// chapter begins a part of the visit.
+func (r *report) chapter(title string) {
+	r.chapters++
+	r.printf("\n%2d  %s\n\n", r.chapters, title)
+}
+
+// read shows one read.
+func (r *report) read(name string, a answer) {
+	r.row(name, did(a.event), duration(a.took))
+}
+
+// write shows a write and the tags it invalidated.
+func (r *report) write(name string, events []cacheruntime.Event, took time.Duration) {
+	var tags []string
+	for _, event := range events {
+		for _, tag := range event.Tags {
+			tags = append(tags, short(tag))
+		}
+	}
+	for i, line := range wrap("invalidates ", tags) {
+		if i > 0 {
+			name, took = "", 0
+		}
+		r.row(name, line, duration(took))
+	}
+}
+
+// again shows a read that a write made stale.
+func (r *report) again(name string, a answer) {
+	r.row("  "+name, did(a.event), duration(a.took))
+}
+
+// kept sums up the reads that are still answered from the cache.
+func (r *report) kept(answers []answer) {
+	if len(answers) == 0 {
+		return
+	}
+	var took time.Duration
+	for _, a := range answers {
+		took += a.took
+	}
+	r.row(fmt.Sprintf("  %d more, on average", len(answers)), "hit", duration(took/time.Duration(len(answers))))
+}
+
+// compared says that so many reads agree with the database.
+func (r *report) compared(reads int) {
+	r.row(fmt.Sprintf("  all %d compared with the database", reads), "equal", "")
+}
+
+// behind shows a change that the cache is not told of, and a read after it.
+func (r *report) behind(statement string, took time.Duration, name string, a answer) {
+	verb, _, _ := strings.Cut(statement, " ")
+	r.row("an "+verb+" of its own", "the cache is not told", duration(took))
+	r.row(name, did(a.event)+", outdated", duration(a.took))
+}
+
+// stampede shows many callers of one read.
+func (r *report) stampede(name string, callers int, loads uint64, took time.Duration) {
+	r.row(fmt.Sprintf("%d × %s", callers, name), fmt.Sprintf("loads: %d", loads), duration(took))
+}
+
+// stats shows the table of the cache.
+func (r *report) stats(stats cacheruntime.Stats) {
+	r.printf("\n    What the cache counted\n\n")
+	for line := range strings.Lines(stats.String()) {
+		r.printf("    %s", line)
+	}
+}
+
+// did says what the cache did in a read.
+func did(event cacheruntime.Event) string {
+	text := string(event.Outcome)
+	if event.Reason != "" && event.Outcome != cacheruntime.Bypassed {
+		text += ": " + string(event.Reason)
+	}
+	if event.Outcome == cacheruntime.Miss && !event.Stored {
+		text += ", not stored"
+	}
+	return text
+}
+
+// short is a tag as the directives write it, without its package or repository.
+func short(tag string) string {
+	name, _, _ := strings.Cut(tag, "(")
+	return tag[strings.LastIndexByte(name, '.')+1:]
+}
+
+// wrap joins the items with commas, in lines that fit the column.
+func wrap(first string, items []string) []string {
+	line := first
+	var lines []string
+	for i, item := range items {
+		if i < len(items)-1 {
+			item += ", "
+		}
+		if line != first && utf8.RuneCountInString(line+item) > didWidth {
+			lines = append(lines, strings.TrimRight(line, " "))
+			line = strings.Repeat(" ", utf8.RuneCountInString(first))
+		}
+		line += item
+	}
+	return append(lines, line)
+}
+
+// duration renders a duration in a unit that suits it, nothing for 0.
+func duration(d time.Duration) string {
+	switch {
+	case d == 0:
+		return ""
+	case d < time.Millisecond:
+		return fmt.Sprintf("%.1f µs", float64(d)/float64(time.Microsecond))
+	default:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
+}

@@ -1,0 +1,235 @@
+package visit
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cachegen/cachegen/example/blog"
+	"github.com/cachegen/cachegen/example/internal/sample"
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+const (
+	hit         = cacheruntime.Hit
+	negativeHit = cacheruntime.NegativeHit
+	miss        = cacheruntime.Miss
+	skipped     = cacheruntime.Skipped
+	bypassed    = cacheruntime.Bypassed
+)
+
+const (
+	ada   = sample.Ada
+	grace = sample.Grace
+	draft = sample.Draft
+)
+
+// The lists that the visitor looks at. After sample.Fill, the posts on them are:
+var (
+	page1    = list("all", blog.Filter{}, 1)                                  // 12 11 10 9 8
+	page2    = list("all", blog.Filter{}, 2)                                  // 7 6 5 4 3
+	machines = list("machines", blog.Filter{Topics: []string{"machines"}}, 1) // 11 9 7 5 3
+	february = list("February", blog.Filter{From: first(2), To: first(3)}, 1) // 8 7 6 5
+	adas     = byAuthor(ada, 1)                                               // 10 7
+	graces1  = byAuthor(grace, 1)                                             // 11 8
+	graces2  = byAuthor(grace, 2)                                             // 5 2
+	lists    = []read{page1, page2, machines, february}
+	figures  = []read{count("machines", blog.Filter{Topics: []string{"machines"}}), archive(), totals()}
+	engine   = search("engine", "trace 1")
+)
+
+// first is the first day of a month.
+func first(month time.Month) time.Time {
+	return time.Date(2026, month, 1, 0, 0, 0, 0, time.UTC)
+}
+
+// feed is everything that depends on which posts there are.
+func feed(more ...read) []read {
+	return slices.Concat([]read{engine}, lists, figures, more)
+}
+
+// story is the visit, step by step.
+func (v *visit) story(ctx context.Context) {
+	v.report.chapter("The first read asks the database, the second one does not.")
+	v.read(ctx, miss, postByID(1))
+	v.read(ctx, hit, postByID(1))
+	v.read(ctx, miss, authorByEmail("ada@example.com"))
+	v.read(ctx, hit, authorByEmail("ADA@Example.com"))
+
+	v.report.chapter("Lists, pages, filters and figures: each call with its arguments is an entry.")
+	v.read(ctx, miss, page1)
+	v.read(ctx, hit, page1)
+	v.read(ctx, miss, page2)
+	v.read(ctx, miss, machines)
+	v.read(ctx, miss, february)
+	v.read(ctx, miss, adas)
+	v.read(ctx, miss, graces1)
+	v.read(ctx, miss, graces2)
+	v.read(ctx, miss, postByID(5))
+	v.read(ctx, miss, engine)
+	v.read(ctx, hit, search("engine", "trace 2"))
+	for _, r := range figures {
+		v.read(ctx, miss, r)
+	}
+	v.read(ctx, miss, authorByID(ada))
+	v.read(ctx, miss, authorsByIDs(ada, grace))
+	v.read(ctx, miss, allAuthors())
+	v.read(ctx, miss, commentsByPost(1))
+	v.read(ctx, miss, commentCounts(1, 2, 3))
+	v.read(ctx, miss, latestComments())
+
+	v.report.chapter("The visitor's language is part of the key.")
+	v.read(ctx, miss, in("de", postByID(1)))
+	v.read(ctx, miss, in("fr", postByID(1)))
+	v.read(ctx, hit, in("de", postByID(1)))
+
+	v.report.chapter("Not everything is cached, and a caller can ask for the database.")
+	v.read(ctx, skipped, search("it", "trace 3"))
+	v.read(ctx, skipped, list("all", blog.Filter{}, 11))
+	v.read(ctx, skipped, asEditor(postByID(1)))
+	v.read(ctx, miss, search("nothing like it", "trace 4"))
+	v.read(cacheruntime.Bypass(ctx), bypassed, postByID(1))
+	v.read(cacheruntime.Refresh(ctx), miss, postByID(1))
+
+	v.report.chapter("A title is corrected. Stale is what shows that post, and nothing else.")
+	v.write(ctx, "posts.Edit(12)", func(ctx context.Context, s site) error {
+		return s.posts.Edit(ctx, 12, "The shortest way", "It was found in a café.")
+	}, page1, engine)
+	v.write(ctx, "de: posts.Edit(1)", func(ctx context.Context, s site) error {
+		return s.posts.Edit(blog.WithLocale(ctx, "de"), 1, "Notizen zur Maschine", "Ein neuer Text.")
+	}, postByID(1), in("de", postByID(1)), in("fr", postByID(1)), engine)
+
+	v.report.chapter("Comments come and go.")
+	v.write(ctx, "comments.Add(post 2)", func(ctx context.Context, s site) error {
+		return s.comments.Add(ctx, &blog.Comment{PostID: 2, Name: "Joan", Body: "A moth?", Written: first(4)})
+	}, commentCounts(1, 2, 3), latestComments(), totals())
+	v.write(ctx, "comments.Remove(1)", func(ctx context.Context, s site) error {
+		_, err := s.comments.Remove(ctx, []int64{1})
+		return err
+	}, commentsByPost(1), commentCounts(1, 2, 3), latestComments(), totals())
+
+	v.report.chapter("An author is renamed: another repository, but her name is on her posts.")
+	v.write(ctx, "authors.Rename(2)", func(ctx context.Context, s site) error {
+		return s.authors.Rename(ctx, grace, "Grace M. Hopper")
+	}, page1, page2, machines, february, graces1, graces2, postByID(5), engine, authorsByIDs(ada, grace), allAuthors(), totals())
+
+	v.report.chapter("A post moves from one author to another: every page of both is stale.")
+	v.write(ctx, "posts.Move(11, to 1)", func(ctx context.Context, s site) error {
+		_, err := s.posts.Move(ctx, 11, ada)
+		return err
+	}, feed(adas, graces1, graces2)...)
+
+	v.report.chapter("What does not exist is remembered too, until it is created.")
+	v.read(ctx, miss, authorByEmail("joan@example.com"))
+	v.read(ctx, negativeHit, authorByEmail("joan@example.com"))
+	v.write(ctx, "authors.Create(Joan)", func(ctx context.Context, s site) error {
+		return s.authors.Create(ctx, &blog.Author{Name: "Joan", Email: "Joan@example.com", Joined: first(4)})
+	}, authorByEmail("joan@example.com"), allAuthors(), engine, totals())
+	v.read(ctx, hit, authorByEmail("joan@example.com"))
+
+	v.report.chapter("A draft exists for editors only, until it is published.")
+	v.read(ctx, miss, postByID(draft))
+	v.read(ctx, negativeHit, postByID(draft))
+	v.read(ctx, skipped, asEditor(postByID(draft)))
+	v.write(ctx, "posts.Publish(13)", func(ctx context.Context, s site) error {
+		_, err := s.posts.Publish(ctx, draft, first(4))
+		return err
+	}, feed(postByID(draft), adas)...)
+
+	v.report.chapter("The front page: its entry lives for as long as the post is featured.")
+	v.read(ctx, miss, featured())
+	v.read(ctx, negativeHit, featured())
+	v.write(ctx, "posts.Feature(5)", func(ctx context.Context, s site) error {
+		return s.posts.Feature(ctx, 5, time.Now().Add(time.Hour))
+	}, featured())
+	v.write(ctx, "posts.Edit(5)", func(ctx context.Context, s site) error {
+		return s.posts.Edit(ctx, 5, "A compiler, at last", "It works.")
+	}, featured(), postByID(5), page2, machines, february, graces1, engine)
+
+	v.report.chapter("A write that fails may have changed anything it names: it invalidates as well.")
+	v.write(ctx, "posts.Move(5, to nobody) fails", fails(func(ctx context.Context, s site) error {
+		_, err := s.posts.Move(ctx, 5, 99)
+		return err
+	}), feed(featured(), postByID(5), adas, graces1, graces2)...)
+
+	v.report.chapter("Posts are deleted, with their comments.")
+	v.write(ctx, "posts.Delete(5, 13)", func(ctx context.Context, s site) error {
+		_, err := s.posts.Delete(ctx, 5, draft)
+		return err
+	}, feed(featured(), postByID(5), postByID(draft), adas, graces1, graces2, latestComments())...)
+
+	v.report.chapter("A script changes the database behind the cache, and then says so.")
+	v.behind(ctx, "UPDATE texts SET title = 'Notes' WHERE post = 1 AND locale = 'en'", postByID(1))
+	v.write(ctx, "cache.Invalidate(blog.PostTag(1))", func(ctx context.Context, _ site) error {
+		return v.cache.Invalidate(ctx, blog.PostTag(1))
+	}, postByID(1), in("de", postByID(1)), in("fr", postByID(1)), machines, engine)
+	v.write(ctx, "posts.InvalidateByID(1)", func(ctx context.Context, _ site) error {
+		return v.posts.InvalidateByID(ctx, 1)
+	}, postByID(1), in("de", postByID(1)), in("fr", postByID(1)))
+
+	v.report.chapter("Everything is forgotten, and a hundred visitors ask for the first page at once.")
+	v.stampede(ctx, 100, page1)
+}
+
+// behind changes the database behind the cache's back, and makes a read to
+// which the cache now gives the outdated answer.
+func (v *visit) behind(ctx context.Context, statement string, r read) {
+	if v.over() {
+		return
+	}
+	start := time.Now()
+	if err := v.db.Exec(ctx, statement); err != nil {
+		v.fail("%s: %w", statement, err)
+		return
+	}
+	took := time.Since(start)
+	a := v.ask(ctx, r)
+	v.report.behind(statement, took, r.name, a)
+	if v.compare(ctx, r, a) == nil {
+		v.fail("%s: the cache has what %s changed", r.name, statement)
+	}
+}
+
+// stampede clears the cache and makes a read many times at once, which must
+// cost one load.
+func (v *visit) stampede(ctx context.Context, callers int, r read) {
+	if v.over() {
+		return
+	}
+	traced, trace := cacheruntime.WithTrace(ctx)
+	start := time.Now()
+	if err := v.cache.Clear(traced); err != nil {
+		v.fail("clear: %w", err)
+		return
+	}
+	v.report.write("cache.Clear()", trace.Events(), time.Since(start))
+
+	before := v.cache.Stats().Loads
+	answers := make([]answer, callers)
+	gate := make(chan struct{})
+	var group sync.WaitGroup
+	for i := range answers {
+		group.Go(func() {
+			<-gate
+			answers[i].value, answers[i].err = r.call(ctx, v.cached)
+		})
+	}
+	start = time.Now()
+	close(gate)
+	group.Wait()
+	took := time.Since(start)
+	loads := v.cache.Stats().Loads - before
+	v.report.stampede(r.name, callers, loads, took)
+	if loads != 1 {
+		v.fail("%d callers of %s: %d loads, want one", callers, r.name, loads)
+	}
+	for _, a := range answers {
+		if err := v.compare(ctx, r, a); err != nil {
+			v.fail("%s: %w", r.name, err)
+		}
+	}
+	if !v.over() {
+		v.report.compared(callers)
+	}
+}
