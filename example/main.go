@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/cachegen/cachegen/example/internal/visit"
 )
@@ -31,6 +32,8 @@ func main() {
 		fmt.Print(usage)
 		return
 	}
+	// A closed pipe is an error of the report, so that the visit can clean up.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := visit.Run(ctx, os.Stdout)
 	stop()

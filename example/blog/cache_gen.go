@@ -1355,9 +1355,7 @@ func cacheEncodeIntResult(e *cacheruntime.Encoder, v int) {
 }
 
 func cacheDecodeIntResult(d *cacheruntime.Decoder) int {
-	var v int
-	v = int(d.Int())
-	return v
+	return int(d.Int())
 }
 
 func cacheEncodeMonthToIntMapResult(e *cacheruntime.Encoder, v map[Month]int) {
