@@ -1,11 +1,11 @@
 package annotations
 
 import (
-	"fmt"
 	"go/types"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/tools/go/types/typeutil"
 )
@@ -31,41 +31,20 @@ type planError struct {
 	reason string
 }
 
-func (p *planner) qualifier(pkg *types.Package) string {
-	if pkg.Path() == p.pkg {
-		return ""
-	}
-	return pkg.Name()
-}
-
 // maxDepth bounds the nesting of types that are not recursive.
 const maxDepth = 500
 
 // plan makes the plan of a type. name stands for the value in an error; without
-// one it is the name of the type.
+// one it is the first named type on the way to the part to blame.
 func (p *planner) plan(t types.Type, name string) (*Codec, *planError) {
-	if name == "" {
-		name = p.rootName(t)
-	}
 	c, err := p.node(t, name)
 	if err != nil {
 		return nil, err
 	}
 	markRecursive(c)
+	sizes := map[*Codec]int{}
+	c.walk(func(c *Codec) { c.MinSize = c.minSize(sizes) })
 	return c, nil
-}
-
-// rootName names the value of a type: Post for a *Post or a []Post.
-func (p *planner) rootName(t types.Type) string {
-	switch u := types.Unalias(t).(type) {
-	case *types.Pointer:
-		return p.rootName(u.Elem())
-	case *types.Slice:
-		return p.rootName(u.Elem())
-	case *types.Array:
-		return p.rootName(u.Elem())
-	}
-	return types.TypeString(t, p.qualifier)
 }
 
 // node makes the plan of a part of a type.
@@ -94,7 +73,7 @@ func (p *planner) node(t types.Type, path string) (*Codec, *planError) {
 	}
 	p.added = p.added[:mark+1]
 	if m := p.marshal(t); m != 0 {
-		*c = Codec{Kind: CodecMarshaler, Type: t, Marshal: m, MinSize: 1}
+		*c = Codec{Kind: CodecMarshaler, Type: t, Marshal: m}
 		return c, nil
 	}
 	p.done.Delete(t)
@@ -104,38 +83,38 @@ func (p *planner) node(t types.Type, path string) (*Codec, *planError) {
 
 // structure fills in the plan of a type by its structure.
 func (p *planner) structure(c *Codec, t types.Type, path string) (err *planError) {
+	if named, ok := types.Unalias(t).(*types.Named); ok && path == "" {
+		path = named.Obj().Name()
+	}
 	if !p.nameable(t) {
 		return &planError{path, t, "cannot be named outside of its package"}
 	}
 	if isTime(t) {
-		c.Kind, c.MinSize = CodecTime, 2
+		c.Kind = CodecTime
 		return nil
 	}
 	switch u := t.Underlying().(type) {
 	case *types.Basic:
-		c.Kind, c.MinSize = basicKind(u)
-		if c.Kind == 0 {
+		if c.Kind = basicKind(u); c.Kind == 0 {
 			return &planError{path, t, ""}
 		}
 	case *types.Pointer:
-		c.Kind, c.MinSize = CodecPointer, 1
+		c.Kind = CodecPointer
 		c.Elem, err = p.node(u.Elem(), path)
 	case *types.Slice:
-		c.Kind, c.MinSize = CodecSlice, 1
+		c.Kind = CodecSlice
 		if types.Identical(u.Elem(), types.Typ[types.Byte]) {
 			c.Kind = CodecBytes
 			return nil
 		}
-		c.Elem, err = p.node(u.Elem(), path+"[]")
+		c.Elem, err = p.node(u.Elem(), elemPath(path))
 	case *types.Array:
 		c.Kind, c.Len = CodecArray, u.Len()
-		if c.Elem, err = p.node(u.Elem(), path+"[]"); err == nil {
-			c.MinSize = atMost(u.Len(), c.Elem.MinSize)
-		}
+		c.Elem, err = p.node(u.Elem(), elemPath(path))
 	case *types.Map:
-		c.Kind, c.MinSize = CodecMap, 1
-		if c.Key, err = p.node(u.Key(), "a key of "+path); err == nil {
-			c.Elem, err = p.node(u.Elem(), path+"[]")
+		c.Kind = CodecMap
+		if c.Key, err = p.node(u.Key(), path); err == nil {
+			c.Elem, err = p.node(u.Elem(), elemPath(path))
 		}
 	case *types.Struct:
 		c.Kind = CodecStruct
@@ -143,58 +122,90 @@ func (p *planner) structure(c *Codec, t types.Type, path string) (err *planError
 			if f.Name() == "_" {
 				continue
 			}
-			at := path + "." + f.Name()
 			if !f.Exported() && f.Pkg().Path() != p.pkg {
-				return &planError{at, f.Type(), "is not exported by package " + f.Pkg().Name()}
+				return &planError{path, t, "has fields that package " + f.Pkg().Name() + " does not export"}
 			}
-			field, err := p.node(f.Type(), at)
+			field, err := p.node(f.Type(), strings.TrimPrefix(path+"."+f.Name(), "."))
 			if err != nil {
 				return err
 			}
 			c.Fields = append(c.Fields, CodecField{f.Name(), field})
-			c.MinSize = int(min(int64(c.MinSize)+int64(field.MinSize), math.MaxInt32))
 		}
 	case *types.Interface:
 		if !p.keys || p.marshal(t) == 0 {
 			return &planError{path, t, ""}
 		}
-		c.Kind, c.MinSize = CodecInterface, 1
+		c.Kind = CodecInterface
 	default:
 		return &planError{path, t, ""}
 	}
 	return err
 }
 
-// atMost multiplies without overflow.
-func atMost(n int64, size int) int {
-	if size > 0 && n > math.MaxInt32/int64(size) {
-		return math.MaxInt32
+// elemPath is the path to the elements of a collection.
+func elemPath(path string) string {
+	if path == "" {
+		return ""
 	}
-	return int(n) * size
+	return path + "[]"
 }
 
-func basicKind(b *types.Basic) (kind CodecKind, minSize int) {
+func basicKind(b *types.Basic) CodecKind {
 	switch info := b.Info(); {
 	case info&types.IsBoolean != 0:
-		return CodecBool, 1
+		return CodecBool
 	case info&types.IsInteger != 0 && info&types.IsUnsigned != 0:
-		return CodecUint, 1
+		return CodecUint
 	case info&types.IsInteger != 0:
-		return CodecInt, 1
+		return CodecInt
 	case info&types.IsString != 0:
-		return CodecString, 1
+		return CodecString
 	}
 	switch b.Kind() {
 	case types.Float32:
-		return CodecFloat32, 4
+		return CodecFloat32
 	case types.Float64:
-		return CodecFloat64, 8
+		return CodecFloat64
 	case types.Complex64:
-		return CodecComplex64, 8
+		return CodecComplex64
 	case types.Complex128:
-		return CodecComplex128, 16
+		return CodecComplex128
 	}
-	return 0, 0 // unsafe.Pointer
+	return 0 // unsafe.Pointer
+}
+
+// minSize returns the least number of bytes of a value. done holds what is
+// known already; values do not contain themselves but behind a pointer, a slice
+// or a map, whose own size does not depend on what they hold.
+func (c *Codec) minSize(done map[*Codec]int) int {
+	if n, ok := done[c]; ok {
+		return n
+	}
+	n := int64(1)
+	switch c.Kind {
+	case CodecTime:
+		n = 2
+	case CodecFloat32:
+		n = 4
+	case CodecFloat64, CodecComplex64:
+		n = 8
+	case CodecComplex128:
+		n = 16
+	case CodecArray:
+		n = int64(c.Elem.minSize(done))
+		if n > 0 && c.Len > math.MaxInt32/n {
+			n = math.MaxInt32
+		} else {
+			n *= c.Len
+		}
+	case CodecStruct:
+		n = 0
+		for _, f := range c.Fields {
+			n = min(n+int64(f.Codec.minSize(done)), math.MaxInt32)
+		}
+	}
+	done[c] = int(n)
+	return int(n)
 }
 
 // isTime reports whether a type is time.Time or defined from it.
@@ -335,10 +346,10 @@ func (c *Codec) mayFail() bool {
 // describe says in words what is wrong with a part of a type.
 func (e *planError) describe(qualifier types.Qualifier) string {
 	typ := types.TypeString(e.typ, qualifier)
-	if e.path == typ {
+	if e.path == "" || e.path == typ {
 		return "type " + typ
 	}
-	return fmt.Sprintf("%s: %s", e.path, typ)
+	return e.path + ": " + typ
 }
 
 // String returns the name of the kind: "int", "marshaler".

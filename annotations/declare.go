@@ -54,6 +54,9 @@ func (c *checker) declareImport(u *unit, p *parsed) {
 	}
 	imp := &directiveImport{name: p.name, path: p.path, pkg: c.packageTypes(p.path.text)}
 	u.imports[name] = imp
+	if !u.own {
+		return // another package's imports are reported with that package
+	}
 	switch {
 	case p.path.text == u.path:
 		c.report(importsItself(p.path.pos))

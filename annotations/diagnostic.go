@@ -64,7 +64,7 @@ func nearest(name string, candidates []string) string {
 		if c == "" || c == "_" || c == name {
 			continue
 		}
-		if d := distance(name, c); d < bestDistance || d == bestDistance && best != "" && c < best {
+		if d := distance(name, c); d < bestDistance && d < len(name) || d == bestDistance && best != "" && c < best {
 			best, bestDistance = c, d
 		}
 	}

@@ -136,31 +136,37 @@ func (c *checker) checkExpr(s *scope, text piece) (*expr, bool) {
 	if !ok {
 		return nil, false
 	}
-	switch {
-	case tv.IsType():
-		c.report(notAValue(e.pos, e.text, "a type"))
-		return nil, false
-	case tv.IsBuiltin():
-		c.report(notAValue(e.pos, e.text, "a built-in function"))
-		return nil, false
-	case tv.IsVoid():
-		c.report(notAValue(e.pos, e.text, "a call without a result"))
-		return nil, false
-	case tv.IsNil():
-		c.report(notAValue(e.pos, e.text, "an untyped nil"))
-		return nil, false
-	}
-	if _, ok := tv.Type.(*types.Tuple); ok {
-		c.report(notAValue(e.pos, e.text, "a call with several results"))
-		return nil, false
-	}
-	if sig, ok := tv.Type.(*types.Signature); ok && sig.TypeParams().Len() > 0 {
-		c.report(notAValue(e.pos, e.text, "a generic function"))
+	if what := notOneValue(tv); what != "" {
+		c.report(notAValue(e.pos, e.text, what))
 		return nil, false
 	}
 	e.tv = tv
 	e.tv.Type = types.Default(tv.Type)
 	return e, true
+}
+
+// notOneValue says what an expression is that is not one typed value, "" if it
+// is one.
+func notOneValue(tv types.TypeAndValue) string {
+	switch typ := tv.Type.(type) {
+	case *types.Tuple:
+		return "a call with several results"
+	case *types.Signature:
+		if typ.TypeParams().Len() > 0 {
+			return "a generic function"
+		}
+	}
+	switch {
+	case tv.IsType():
+		return "a type"
+	case tv.IsBuiltin():
+		return "a built-in function"
+	case tv.IsVoid():
+		return "a call without a result"
+	case tv.IsNil():
+		return "an untyped nil"
+	}
+	return ""
 }
 
 // starIndex returns the offset of the * of the first [*], -1 without one.

@@ -172,6 +172,11 @@ func (a *argParser) parseOptions(text piece) {
 		end := wordEnd(text.text, off)
 		a.parseOption(text.sub(off, end))
 		off = end
+		// With space around a =, the one problem is the space.
+		rest := strings.TrimLeftFunc(text.text[off:], unicode.IsSpace)
+		if strings.HasPrefix(rest, "=") {
+			off = wordEnd(text.text, len(text.text)-len(strings.TrimLeftFunc(rest[1:], unicode.IsSpace)))
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"go/token"
 	"go/types"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -139,5 +138,5 @@ func indented(text string) string {
 	for i, line := range lines {
 		lines[i] = strings.TrimPrefix(line, strings.Repeat("\t", tabs))
 	}
-	return strings.Join(slices.Collect(slices.Values(lines)), "\n")
+	return strings.Join(lines, "\n")
 }

@@ -3,12 +3,14 @@ package annotations
 import (
 	"go/token"
 	"go/types"
+	"slices"
 )
 
 // methodDirectives are the directives of a method, by verb.
 type methodDirectives struct {
-	role *Statement
-	all  map[string][]*parsed
+	role    *Statement
+	all     map[string][]*parsed
+	unknown []*parsed // of unknown verbs, whose meaning is anyone's guess
 }
 
 // one returns the directive of a verb that may stand only once, nil without it.
@@ -19,6 +21,12 @@ func (d *methodDirectives) one(verb string) *parsed {
 	return nil
 }
 
+// misspeltRole reports whether an unknown directive was probably meant to give
+// the method its role.
+func (d *methodDirectives) misspeltRole() bool {
+	return slices.ContainsFunc(d.unknown, func(p *parsed) bool { return roleOf(nearest(p.Verb, verbs())) != 0 })
+}
+
 // methodDirectives sorts the directives of a method by verb and reports those
 // that do not go together.
 func (c *checker) methodDirectives(member *Member) *methodDirectives {
@@ -26,9 +34,14 @@ func (c *checker) methodDirectives(member *Member) *methodDirectives {
 	if member == nil {
 		return d
 	}
+	several := false
 	for _, st := range member.Directives {
 		p := c.parse(st)
-		if p.spec == nil || p.spec.Place&PlaceMethod == 0 {
+		if p.spec == nil {
+			d.unknown = append(d.unknown, p)
+			continue
+		}
+		if p.spec.Place&PlaceMethod == 0 {
 			continue
 		}
 		old := d.one(st.Verb)
@@ -38,13 +51,14 @@ func (c *checker) methodDirectives(member *Member) *methodDirectives {
 			continue
 		case role != 0 && d.role != nil:
 			c.report(severalRoles(st, d.role))
+			several = true
 			continue
 		case role != 0:
 			d.role = st
 		}
 		d.all[st.Verb] = append(d.all[st.Verb], p)
 	}
-	if d.role == nil {
+	if d.role == nil || several {
 		return d
 	}
 	for _, st := range member.Directives {
@@ -63,14 +77,15 @@ func (c *checker) checkSignatures(r *repository) {
 		c.checkSignature(m)
 		m.dirs = c.methodDirectives(m.member)
 		if m.dirs.role == nil {
-			c.report(noRole(m))
+			if !m.dirs.misspeltRole() {
+				c.report(noRole(m))
+			}
 			continue
 		}
 		m.model.Role = roleOf(m.dirs.role.Verb)
 		switch m.model.Role {
 		case RoleRead:
 			m.model.Read = &Read{}
-			c.use("read", m.dirs.role.Pos)
 			c.checkIgnore(m)
 			for i, p := range m.model.Params {
 				if i != m.model.Context && !p.Ignored {
@@ -237,5 +252,7 @@ func (c *checker) checkMethod(m *method) {
 
 // use notes where a directive or an option is used, for [Later].
 func (c *checker) use(name string, pos Pos) {
-	c.pkg.Uses = append(c.pkg.Uses, Use{Name: name, Pos: pos})
+	if u := (Use{Name: name, Pos: pos}); !slices.Contains(c.pkg.Uses, u) {
+		c.pkg.Uses = append(c.pkg.Uses, u)
+	}
 }

@@ -100,7 +100,7 @@ func (w *printer) params(list []*Param) string {
 }
 
 func (w *printer) read(r *Read) {
-	s := "ttl " + r.TTL.describe()
+	s := "ttl " + w.ttl(r.TTL)
 	for _, o := range []struct {
 		name  string
 		value time.Duration
@@ -263,13 +263,13 @@ func (w codecPrinter) print(c *Codec) string {
 	return name
 }
 
-// describe writes a lifetime the way a directive does.
-func (t TTL) describe() string {
+// ttl writes a lifetime the way a directive does.
+func (w *printer) ttl(t TTL) string {
 	switch {
 	case t.Forever:
 		return "forever"
 	case t.Expr != nil:
-		return "(" + t.Expr.Text + ")"
+		return w.expr(t.Expr)
 	}
 	return shortDuration(t.Duration)
 }

@@ -45,6 +45,13 @@ func short(text string) string {
 // Where directives stand.
 
 func notWritten(pos Pos, verb string) Diagnostic {
+	verb = strings.ToLower(verb)
+	if near := nearest(verb, verbs()); directive(verb) == nil && near != "" {
+		verb = near
+	}
+	if verb == "" {
+		verb = "verb"
+	}
 	return problem(pos, codeMalformed, "a directive is written %s%s, without a space or anything else in between", prefix, verb)
 }
 
@@ -217,10 +224,6 @@ func constraintInterface(pos Pos, name string) Diagnostic {
 	return problem(pos, codeConstraint, "%s is a type constraint, which cannot be a repository", name)
 }
 
-func varyWithoutRepository(pos Pos, name string) Diagnostic {
-	return problem(pos, codeNoRepository, "%s is not annotated with cache:repository", name)
-}
-
 func noRepository(pos Pos, name string) Diagnostic {
 	return problem(pos, codeNoRepository, "%s has no cache:repository, and no annotated interface of this package embeds it", name)
 }
@@ -275,7 +278,7 @@ func unknownParameter(name piece, method, near string) Diagnostic {
 // Expressions.
 
 func invalidExpression(pos Pos, msg, near string) Diagnostic {
-	return problem(pos, codeInvalidExpression, "%s%s", strings.ReplaceAll(msg, "\n", " "), hint(near))
+	return problem(pos, codeInvalidExpression, "%s%s", strings.ReplaceAll(msg, "\n\t", "; "), hint(near))
 }
 
 func functionLiteral(pos Pos) Diagnostic {

@@ -132,6 +132,14 @@ func (o readOptions) option(name string) (*optionText, *unit, *SourceFile) {
 	return nil, nil, nil
 }
 
+// understood reports whether all options could be parsed. If not, one that is
+// reported already may be the one that is missing.
+func (o readOptions) understood() bool {
+	return !o.own.bad && !slices.ContainsFunc(o.defaults, func(i interfaceDirectives) bool {
+		return i.repository != nil && i.repository.bad
+	})
+}
+
 // checkRead checks the policy of a read.
 func (c *checker) checkRead(m *method) {
 	if !c.checkReadResults(m) {
@@ -180,8 +188,13 @@ func (c *checker) checkReadResults(m *method) bool {
 func (c *checker) checkVary(m *method) {
 	// The annotated interface first, so that all its keys begin alike.
 	for _, i := range slices.Backward(m.origin.interfaces) {
-		if i.vary != nil {
-			m.model.Read.Vary = append(m.model.Read.Vary, c.keyParts(m, i.vary, i.unit, i.file)...)
+		if i.vary == nil {
+			continue
+		}
+		before := len(c.diags)
+		m.model.Read.Vary = append(m.model.Read.Vary, c.keyParts(m, i.vary, i.unit, i.file)...)
+		for n, d := range c.diags[before:] {
+			c.diags[before+n] = d.with(m.pos(), "for read %s", m.fn.Name())
 		}
 	}
 	if p := m.dirs.one("vary"); p != nil {
@@ -193,7 +206,9 @@ func (c *checker) checkVary(m *method) {
 func (c *checker) checkLifetime(m *method, opts readOptions) {
 	read := m.model.Read
 	if opt, u, file := opts.option("ttl"); opt == nil {
-		c.report(noTTL(m))
+		if opts.understood() {
+			c.report(noTTL(m))
+		}
 	} else if opt.value.text == "forever" {
 		read.TTL.Forever = true
 	} else if text, ok := parenthesized(opt.value); ok {
@@ -344,7 +359,7 @@ func (c *checker) sentinel(m *method, text piece) *Expr {
 // purpose.
 func (c *checker) checkInKey(m *method) {
 	dir := m.dirs.one("key")
-	if dir == nil || len(m.model.Read.Key) < len(dir.exprs) {
+	if dir == nil || dir.bad || len(m.model.Read.Key) < len(dir.exprs) {
 		return // the default key has them all; or a part has a problem of its own
 	}
 	used := map[int]bool{}

@@ -104,9 +104,6 @@ func (m *method) resultPlace(i int) SourceParam {
 func (c *checker) repository(file *SourceFile, i *Interface) *repository {
 	dirs := c.interfaceDirectives(c.own, file, i)
 	if dirs.repository == nil {
-		if dirs.vary != nil {
-			c.report(varyWithoutRepository(dirs.vary.Pos, i.Name))
-		}
 		return nil
 	}
 	if i.Generic {
@@ -300,15 +297,20 @@ func (c *checker) checkAnnotatedUnused() {
 			if i.Generic || exported(i.Name) || slices.ContainsFunc(i.Directives, func(st *Statement) bool { return st.Verb == "repository" }) {
 				continue // others may embed it, or its own problem is reported
 			}
-			embedded, annotated := false, (*Member)(nil)
-			for _, m := range i.Members {
-				embedded = embedded || used[m]
-				if annotated == nil && len(m.Directives) > 0 {
-					annotated = m
+			embedded, first := false, (*Statement)(nil)
+			for _, st := range i.Directives {
+				if st.Verb == "vary" && first == nil {
+					first = st
 				}
 			}
-			if annotated != nil && !embedded {
-				c.report(noRepository(annotated.Directives[0].Pos, i.Name))
+			for _, m := range i.Members {
+				embedded = embedded || used[m]
+				if first == nil && len(m.Directives) > 0 {
+					first = m.Directives[0]
+				}
+			}
+			if first != nil && !embedded {
+				c.report(noRepository(first.Pos, i.Name))
 			}
 		}
 	}

@@ -70,14 +70,22 @@ func (c *checker) mentioned(verb string) map[string]bool {
 					}
 				}
 				if p.bad {
-					for _, t := range tokenize(p.Args).tokens {
-						names[t.lit] = true
-					}
+					p.words(names)
 				}
+			}
+			for _, p := range m.dirs.unknown {
+				p.words(names)
 			}
 		}
 	}
 	return names
+}
+
+// words adds all words of the arguments to a set.
+func (p *parsed) words(set map[string]bool) {
+	for _, t := range tokenize(p.Args).tokens {
+		set[t.lit] = true
+	}
 }
 
 // checkReads checks what follows from all the writes of the package together.
@@ -116,6 +124,9 @@ func (c *checker) checkReads() {
 // understood reports whether all items of a verb became targets. If not, the
 // one that is reported already may be the one that is missing.
 func (m *method) understood(verb string, targets int) bool {
+	if len(m.dirs.unknown) > 0 {
+		return false
+	}
 	for _, p := range m.dirs.all[verb] {
 		if p.bad {
 			return false

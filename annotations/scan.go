@@ -277,7 +277,7 @@ func (s *fileScanner) strayPlaces() *strayPlaces {
 		case *ast.FuncDecl:
 			doc, what = n.Doc, "a function"
 		case *ast.GenDecl:
-			doc, what = n.Doc, "a declaration that is not one interface"
+			doc, what = n.Doc, "a declaration that is not an interface"
 		case *ast.TypeSpec:
 			doc, what = n.Doc, "a type that is not an interface"
 		case *ast.ValueSpec:

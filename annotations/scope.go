@@ -61,6 +61,7 @@ func (c *checker) unit(path string) *unit {
 	}
 	u := newUnit(pkg, src)
 	c.units[path] = u
+	c.addDependencies(pkg)
 	c.declare(u)
 	return u
 }
@@ -77,22 +78,17 @@ func newUnit(pkg *types.Package, src *Source) *unit {
 	}
 }
 
-// dependency returns a package among those this one depends on.
-func (c *checker) dependency(path string) *types.Package {
-	if c.deps == nil {
-		c.deps = map[string]*types.Package{}
-		queue := c.in.Types.Imports()
-		for len(queue) > 0 {
-			p := queue[0]
-			queue = queue[1:]
-			if _, ok := c.deps[p.Path()]; ok {
-				continue
-			}
+// addDependencies notes the packages that a package depends on.
+func (c *checker) addDependencies(pkg *types.Package) {
+	queue := slices.Clone(pkg.Imports())
+	for len(queue) > 0 {
+		p := queue[0]
+		queue = queue[1:]
+		if c.deps[p.Path()] == nil {
 			c.deps[p.Path()] = p
 			queue = append(queue, p.Imports()...)
 		}
 	}
-	return c.deps[path]
 }
 
 // packageTypes returns the types of a package, nil if they are not known.
@@ -105,7 +101,7 @@ func (c *checker) packageTypes(path string) *types.Package {
 	}
 	// Prefer the package as this one sees it, since types of two loads differ.
 	// But of a package it does not import itself it may see a few names only.
-	seen := c.dependency(path)
+	seen := c.deps[path]
 	if seen != nil && seen.Complete() || c.in.Lookup == nil {
 		return seen
 	}

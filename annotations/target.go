@@ -279,27 +279,34 @@ func (c *checker) loop(s *scope, e *expr, base ast.Expr) (types.Type, *Expr) {
 	if !ok {
 		return nil, nil
 	}
+	text := e.text[e.span(base).from:e.span(base).to]
+	if what := notOneValue(tv); what != "" {
+		c.report(notAValue(e.at(base), text, what))
+		return nil, nil
+	}
 	var elem types.Type
-	if tv.IsValue() {
-		switch u := tv.Type.Underlying().(type) {
-		case *types.Slice:
-			elem = u.Elem()
-		case *types.Array:
-			elem = u.Elem()
-		case *types.Map:
-			elem = u.Elem()
-		case *types.Pointer:
-			if a, ok := u.Elem().Underlying().(*types.Array); ok {
-				elem = a.Elem()
-			}
+	switch u := tv.Type.Underlying().(type) {
+	case *types.Slice:
+		elem = u.Elem()
+	case *types.Array:
+		elem = u.Elem()
+	case *types.Map:
+		elem = u.Elem()
+	case *types.Pointer:
+		if a, ok := u.Elem().Underlying().(*types.Array); ok {
+			elem = a.Elem()
 		}
 	}
 	if elem == nil {
-		c.report(notACollection(e.at(base), e.text[e.span(base).from:e.span(base).to], c.typeString(tv.Type)))
+		c.report(notACollection(e.at(base), text, c.typeString(tv.Type)))
 		return nil, nil
 	}
 	e.tv = tv
-	return elem, c.build(s, e, base)
+	x := c.build(s, e, base)
+	if _, ok := tv.Type.Underlying().(*types.Pointer); ok && x != nil {
+		x.MayPanic = true // which may be nil
+	}
+	return elem, x
 }
 
 // typeString writes a type as seen from the package.

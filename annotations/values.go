@@ -43,6 +43,10 @@ func (spec *Option) check(value piece) *Diagnostic {
 		if _, ok := parenthesized(value); ok {
 			return nil
 		}
+		if strings.HasPrefix(value.text, "(") {
+			d = syntaxError(value.pos.sub(0, 1), "an expression between parentheses is needed here")
+			break
+		}
 		n, err := time.ParseDuration(value.text)
 		if err == nil && n > 0 {
 			return nil

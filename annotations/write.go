@@ -4,7 +4,7 @@ package annotations
 func (c *checker) checkWrite(m *method) {
 	write := m.model.Write
 	u, file := m.origin.unit, m.origin.file
-	if len(m.dirs.all["invalidates"]) == 0 {
+	if len(m.dirs.all["invalidates"]) == 0 && len(m.dirs.unknown) == 0 {
 		c.report(noInvalidates(m.dirs.role.Pos, m.fn.Name()))
 	}
 	write.Invalidates = c.targets(m, m.dirs.all["invalidates"], u, file, useCall)
