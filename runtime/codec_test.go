@@ -56,7 +56,7 @@ func (v *everything) encode(e *Encoder) {
 	e.Time(v.Time)
 	e.AppendBinary(v.Addr)
 	if !e.Nil(v.Big == nil) {
-		e.MarshalText(v.Big)
+		e.AppendText(v.Big)
 	}
 	e.Len(len(v.Unit), v.Unit == nil)
 	if !e.Nil(v.Next == nil) {

@@ -563,3 +563,67 @@ func TestRecheck(t *testing.T) {
 		}
 	}
 }
+
+// Who may have which outcome, case by case; the tests above show what follows.
+func TestMayTake(t *testing.T) {
+	r := newPosts(t, nil)
+	slots := appendSlots(nil, []uint32{1})
+	for _, test := range []struct {
+		name   string
+		flight *flight[*post]
+		fresh  bool
+		want   bool
+	}{
+		{"began after the call", &flight[*post]{number: 6, loaded: true}, false, true},
+		{"found after the call", &flight[*post]{number: 6}, false, true},
+		{"began before", &flight[*post]{number: 5, loaded: true}, false, false},
+		{"began before and is current", &flight[*post]{number: 5, loaded: true, checkable: true}, false, true},
+		{"tags unknown", &flight[*post]{number: 5, loaded: true}, false, false},
+		{"arguments may have changed", &flight[*post]{number: 6, loaded: true, checkable: true, tainted: true}, false, false},
+		{"refresh: began after the call", &flight[*post]{number: 6, loaded: true}, true, true},
+		{"refresh: found after the call", &flight[*post]{number: 6, checkable: true}, true, false},
+		{"refresh: began before and is current", &flight[*post]{number: 5, loaded: true, checkable: true}, true, false},
+		{"panicked", &flight[*post]{number: 5, panicked: &PanicError{}}, true, true},
+		{"exited", &flight[*post]{number: 5, exited: true}, true, true},
+	} {
+		test.flight.entry = entry{hard: never, slots: slots}
+		if got := r.read.mayTake(test.flight, 5, test.fresh); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+	current := &flight[*post]{number: 5, loaded: true, checkable: true, entry: entry{hard: never, slots: slots}}
+	r.cache.table.invalidate([]uint32{1})
+	if r.read.mayTake(current, 5, false) {
+		t.Error("what was invalidated since may be taken")
+	}
+}
+
+// Who comes from a flight with nothing for them when the next one has landed
+// already gets its outcome all the same, and a copy of its own.
+func TestLateForTheNextFlight(t *testing.T) {
+	r := newPosts(t, nil)
+	loader := Loader[*post]{
+		Call:  func(context.Context) (*post, error) { return &post{ID: 1}, nil },
+		Store: func(*post) bool { return false },
+	}
+	fly := func(from *flight[*post]) *flight[*post] {
+		f, starter := r.read.board("key", from)
+		if !starter {
+			t.Fatal("there is a flight")
+		}
+		r.read.fly(t.Context(), f, loader)
+		return f
+	}
+	first := fly(nil)
+	second := fly(first)
+	late, starter := r.read.board("key", first)
+	if starter || late != second {
+		t.Error("the next flight is not shared")
+	}
+	if p, ok := r.read.copyFor(late); !ok || p.ID != 1 || p == late.value {
+		t.Errorf("no copy: %+v", p)
+	}
+	if third, starter := r.read.board("key", late); !starter || third.number != 3 {
+		t.Error("there is no flight after the next one")
+	}
+}

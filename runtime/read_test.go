@@ -372,6 +372,17 @@ func TestLongKeys(t *testing.T) {
 	if loads != len(texts)-1 {
 		t.Errorf("%d loads", loads)
 	}
+	// Nor are entries that do not say whose they are.
+	for _, data := range store.entries {
+		data[1] ^= flagLong
+	}
+	loads = 0
+	for _, text := range texts {
+		get(text)
+	}
+	if loads != len(texts) {
+		t.Errorf("%d loads", loads)
+	}
 }
 
 func TestFailedKey(t *testing.T) {

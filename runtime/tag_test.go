@@ -164,6 +164,29 @@ func TestTagsAreCheap(t *testing.T) {
 	}
 }
 
+func TestEntryTags(t *testing.T) {
+	r := newPosts(t, func(cfg *ReadConfig[*post]) { cfg.Patterns = []uint8{0b01} })
+	key := func(write func(*Key)) *Key {
+		k := NewKey()
+		write(k)
+		return k
+	}
+	one := r.read.Tag(key(func(k *Key) { k.Int(7); k.Next(); k.String("en"); k.Next() }))
+	some := r.read.Tag(key(func(k *Key) { k.Int(7); k.Next(); k.Any() }))
+	other := r.read.Tag(key(func(k *Key) { k.Int(8); k.Next(); k.Any() }))
+	all := r.read.AllTag()
+	failed := r.read.Tag(key(func(k *Key) { k.Int(7); k.Fail() }))
+	if failed != all {
+		t.Errorf("the tag of a key that failed is %v", failed)
+	}
+	if !meets(one, some) || meets(one, other) || !meets(one, all) {
+		t.Errorf("%v, %v, %v, %v", one, some, other, all)
+	}
+	if got := one.String() + " " + all.String(); got != `blog.PostRepository.Post(7, "en") blog.PostRepository.Post(*)` {
+		t.Error(got)
+	}
+}
+
 func TestPatternSetOutOfRange(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -177,7 +200,8 @@ func TestTagsCollect(t *testing.T) {
 	collect := func(result resultState) []string {
 		tags := Tags{write: true, traced: true, result: result}
 		var p *post
-		tags.Add(feedTag())
+		tags.Add()
+		tags.Add(feedTag(), postTag(1))
 		tags.Try(allPostTag(), func() { tags.Add(postTag(1)) })
 		tags.Try(allPostTag(), func() {
 			tags.Add(postTag(2))
