@@ -396,5 +396,9 @@ func loadError(err error) error {
 		}
 		return errors.New(e.Msg)
 	}
+	// A failed go command is reported with its status before what it said.
+	if _, said, ok := strings.Cut(err.Error(), "stderr: "); ok && strings.TrimSpace(said) != "" {
+		return errors.New(strings.TrimSpace(said))
+	}
 	return fmt.Errorf("cannot load packages: %w", err)
 }

@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GOPROXY", "file://"+filepath.ToSlash(env.Getenv("GOMODCACHE"))+"/cache/download")
 			env.Setenv("GONOSUMDB", "*")
 			env.Setenv("CACHEGEN", root)
-			env.Setenv("GOFLAGS", "-mod=mod")
+			env.Setenv("GOFLAGS", "")
 			env.Setenv("GOWORK", "off")
 			return nil
 		},

@@ -104,6 +104,11 @@ func (c *command) run(ctx context.Context) (int, error) {
 	if c.name == "help" {
 		return c.help()
 	}
+	if c.dir != "" {
+		if _, err := os.Stat(c.dir); err != nil {
+			return exitTrouble, fmt.Errorf("-C: %w", err)
+		}
+	}
 	done := c.progress()
 	res, err := generator.Generate(ctx, generator.Config{Dir: c.dir, Tags: c.tags, Patterns: c.patterns})
 	done()

@@ -567,7 +567,7 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 			TTL:         10 * time.Minute,
 			Jitter:      0.1,
 			IsNil:       func(result *Post) bool { return result == nil },
-			Negative:    []cacheruntime.Negative{{Err: ErrNotFound, TTL: 30 * time.Second}},
+			Negative:    []cacheruntime.Negative{{Err: ErrNotFound, TTL: 5 * time.Minute}},
 			Encode:      cacheEncodePostPtrResult,
 			Decode:      cacheDecodePostPtrResult,
 		}),
@@ -621,7 +621,7 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 
 // ByID returns a post, or ErrNotFound.
 //
-// Cached for 10m by Locale(ctx), id, unless Editor(ctx). It depends on Post(id), Author(result.AuthorID). It remembers ErrNotFound for 30s.
+// Cached for 10m by Locale(ctx), id, unless Editor(ctx). It depends on Post(id), Author(result.AuthorID). It remembers ErrNotFound for 5m.
 func (c *CachedPostRepository) ByID(ctx context.Context, id int64) (*Post, error) {
 	if !cacheruntime.Holds(func() bool { return !Editor(ctx) }) {
 		c.byID.Skip(ctx)

@@ -20,7 +20,7 @@ type PostRepository interface {
 	//
 	//cache:read
 	//cache:depends Post(id), Author(result.AuthorID)
-	//cache:negative ErrNotFound ttl=30s
+	//cache:negative ErrNotFound ttl=5m
 	//cache:unless Editor(ctx)
 	ByID(ctx context.Context, id int64) (*Post, error)
 

@@ -140,6 +140,13 @@ func (f *file) plannedResult(rc *resultCodec, c *annotations.Codec) {
 	scope := f.taken.inner()
 	e, d, v := scope.pick("e"), scope.pick("d"), scope.pick("v")
 	f.encodeFunc(rc, e, v, f.encodeStmts(e, c, variable(v), scope)...)
+	if method, _ := scalar(c); method != "" {
+		f.out.Func().Id(rc.decode).Params(
+			jen.Id(d).Op("*").Qual(runtimePath, "Decoder"),
+		).Add(typ(rc.typ)).Block(jen.Return(getScalar(d, c)))
+		f.out.Line()
+		return
+	}
 	f.decodeFunc(rc, d, v, f.decodeStmts(d, c, variable(v), scope)...)
 }
 
