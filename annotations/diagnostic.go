@@ -57,16 +57,24 @@ type Code struct {
 func Codes() []Code { return slices.Clone(codes) }
 
 // nearest returns the candidate that a misspelt name most likely means, "" if
-// none comes close.
+// none comes close. Among equals it prefers one that begins in the same case,
+// and then the first in alphabetical order.
 func nearest(name string, candidates []string) string {
-	best, bestDistance := "", max(len(name)/3, 1)+1
+	limit := max(len(name)/3, 1)
+	rank := func(c string) (int, bool) { return distance(name, c), exported(c) != exported(name) }
+	best := ""
 	for _, c := range candidates {
-		if c == "" || c == "_" || c == name {
+		d, otherCase := rank(c)
+		if c == "" || c == "_" || c == name || d > limit || d >= len(name) {
 			continue
 		}
-		if d := distance(name, c); d < bestDistance && d < len(name) || d == bestDistance && best != "" && c < best {
-			best, bestDistance = c, d
+		if best != "" {
+			bestD, bestOther := rank(best)
+			if d > bestD || d == bestD && (otherCase && !bestOther || otherCase == bestOther && c >= best) {
+				continue
+			}
 		}
+		best = c
 	}
 	return best
 }

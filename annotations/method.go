@@ -74,30 +74,50 @@ func (c *checker) methodDirectives(member *Member) *methodDirectives {
 // role of every method, its parameters, and the keys of reads.
 func (c *checker) checkSignatures(r *repository) {
 	for _, m := range r.methods {
+		before := len(c.diags)
 		c.checkSignature(m)
 		m.dirs = c.methodDirectives(m.member)
-		if m.dirs.role == nil {
-			if !m.dirs.misspeltRole() {
-				c.report(noRole(m))
-			}
-			continue
+		c.checkRole(m)
+		c.pointToEmbedding(m, before)
+	}
+}
+
+// pointToEmbedding adds to the problems of an embedded method which embedding
+// they come from: with another one there may be none.
+func (c *checker) pointToEmbedding(m *method, before int) {
+	if !m.via.valid() {
+		return
+	}
+	for i, d := range c.diags[before:] {
+		if d.Pos != m.via {
+			c.diags[before+i] = d.with(m.via, "%s embeds it here", m.repo.iface.Name)
 		}
-		m.model.Role = roleOf(m.dirs.role.Verb)
-		switch m.model.Role {
-		case RoleRead:
-			m.model.Read = &Read{}
-			c.checkIgnore(m)
-			for i, p := range m.model.Params {
-				if i != m.model.Context && !p.Ignored {
-					m.args = append(m.args, i)
-				}
-			}
-			if !m.broken && m.dirs.one("batch") == nil {
-				c.checkKey(m)
-			}
-		case RoleWrite:
-			m.model.Write = &Write{}
+	}
+}
+
+// checkRole establishes the role of a method, and for a read its key.
+func (c *checker) checkRole(m *method) {
+	if m.dirs.role == nil {
+		if !m.dirs.misspeltRole() {
+			c.report(noRole(m))
 		}
+		return
+	}
+	m.model.Role = roleOf(m.dirs.role.Verb)
+	switch m.model.Role {
+	case RoleRead:
+		m.model.Read = &Read{}
+		c.checkIgnore(m)
+		for i, p := range m.model.Params {
+			if i != m.model.Context && !p.Ignored {
+				m.args = append(m.args, i)
+			}
+		}
+		if !m.broken && m.dirs.one("batch") == nil {
+			c.checkKey(m)
+		}
+	case RoleWrite:
+		m.model.Write = &Write{}
 	}
 }
 
@@ -242,12 +262,14 @@ func (c *checker) checkMethod(m *method) {
 	if m.broken || m.dirs.role == nil {
 		return
 	}
+	before := len(c.diags)
 	switch m.model.Role {
 	case RoleRead:
 		c.checkRead(m)
 	case RoleWrite:
 		c.checkWrite(m)
 	}
+	c.pointToEmbedding(m, before)
 }
 
 // use notes where a directive or an option is used, for [Later].

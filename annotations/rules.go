@@ -65,8 +65,12 @@ func (c *checker) mentioned(verb string) map[string]bool {
 			}
 			for _, p := range m.dirs.all[verb] {
 				for _, it := range p.items {
-					if it.qual.text == "" {
-						names[it.name.text] = true
+					if it.qual.text != "" {
+						continue
+					}
+					names[it.name.text] = true
+					if c.own.tags[it.name.text] == nil && r.find(it.name.text) == nil {
+						names[nearest(it.name.text, c.tagNames())] = true
 					}
 				}
 				if p.bad {
@@ -77,6 +81,15 @@ func (c *checker) mentioned(verb string) map[string]bool {
 				p.words(names)
 			}
 		}
+	}
+	return names
+}
+
+// tagNames returns the names of the tags of this package.
+func (c *checker) tagNames() []string {
+	var names []string
+	for _, tag := range c.own.order {
+		names = append(names, tag.Name)
 	}
 	return names
 }

@@ -1,0 +1,4 @@
+package plain
+
+// Ordinary has nothing to do with cachegen.
+type Ordinary interface{ Get() }
