@@ -1,6 +1,7 @@
 package annotations
 
 import (
+	"go/parser"
 	"go/token"
 	"go/types"
 	"slices"
@@ -152,29 +153,34 @@ func (c *checker) checkSignature(m *method) {
 }
 
 // checkType reports a type of a signature that the type checker could not make
-// sense of, with its own words.
+// sense of.
 func (c *checker) checkType(m *method, typ types.Type, place SourceParam) bool {
 	if !invalidType(typ) {
 		return false
 	}
+	what := place.Type
+	if what == "" {
+		what = "a type of " + m.fn.Name()
+	}
+	c.reportType(m.origin.unit, m.origin.file, piece{what, place.At})
+	return true
+}
+
+// reportType reports an invalid type in the type checker's own words, which it
+// gives when asked for that type alone.
+func (c *checker) reportType(u *unit, file *SourceFile, text piece) {
 	before := len(c.diags)
-	if m.origin.unit.own && place.Type != "" {
-		text := piece{place.Type, place.At}
+	if _, err := parser.ParseExpr(text.text); u.own && err == nil {
 		if e, ok := c.parseExpr(text, nil); ok {
-			c.checkNode(c.probe(m.origin.unit, m.origin.file).scope(), e, e.node)
+			c.checkNode(c.probe(u, file).scope(), e, e.node)
 		}
-		for i := before; i < len(c.diags); i++ {
-			c.diags[i] = invalidSignature(c.diags[i])
-		}
+	}
+	for i, d := range c.diags[before:] {
+		c.diags[before+i] = invalidSignature(d)
 	}
 	if len(c.diags) == before {
-		what := place.Type
-		if what == "" {
-			what = "a type of " + m.fn.Name()
-		}
-		c.report(invalidTypeAt(place.At, what))
+		c.report(invalidTypeAt(text.pos, text.text))
 	}
-	return true
 }
 
 // isNamed reports whether a type is the given one of another package.

@@ -419,7 +419,16 @@ func notInKey(pos Pos, index int, name string, at Pos) Diagnostic {
 
 func shortQualifier(pkg *types.Package) string { return pkg.Name() }
 
+// invalidPart is the problem of a part of a type that the type checker could
+// not make sense of.
+func invalidPart(pos Pos, path string) Diagnostic {
+	return problem(pos, codeInvalidType, "%s has no valid type", path)
+}
+
 func notKeyable(pos Pos, err *planError) Diagnostic {
+	if invalidType(err.typ) {
+		return invalidPart(pos, err.path)
+	}
 	why := err.reason
 	if why == "" {
 		why = "cannot be part of a key"
@@ -431,6 +440,9 @@ func notKeyable(pos Pos, err *planError) Diagnostic {
 }
 
 func notEncodable(pos Pos, err *planError) Diagnostic {
+	if invalidType(err.typ) {
+		return invalidPart(pos, err.path)
+	}
 	why := err.reason
 	if why == "" {
 		why = "cannot be encoded"

@@ -235,8 +235,11 @@ func newMethod(r *repository, from origin, member *Member, fn *types.Func, via P
 // embedded lists the methods of an embedded type.
 func (c *checker) embedded(r *repository, member *Member, typ types.Type, from origin, via Pos) []*method {
 	iface, ok := typ.Underlying().(*types.Interface)
-	if !ok {
-		c.report(invalidTypeAt(via, member.Embed))
+	if !ok || invalidType(typ) {
+		if from.unit.own {
+			via = member.Pos
+		}
+		c.reportType(from.unit, from.file, piece{member.Embed, via})
 		return nil
 	}
 	if member.Literal != nil {
