@@ -3,7 +3,8 @@
 // A case is a txtar archive NAME.txtar: a comment that says what it shows, the
 // files of a package (or of several, in folders), and what the generator makes
 // of them: either the expected cache_gen.go of each package, or an entry
-// "diagnostics" with the expected messages. Test files in a case are run.
+// "diagnostics" with the expected messages. Test files in a case are run, with
+// the race detector if these tests are; what they share is in testdata.
 //
 // All cases are generated in one run and compiled together. With -update the
 // expectations are rewritten; the run still fails where they changed.
@@ -60,7 +61,7 @@ func readCases(t *testing.T) []*goldenCase {
 
 // wantsDiagnostics reports whether the case expects to be refused.
 func (c *goldenCase) wantsDiagnostics() bool {
-	return slices.ContainsFunc(c.archive.Files, func(f txtar.File) bool { return f.Name == "diagnostics" })
+	return strings.HasPrefix(c.name, "err_") || slices.ContainsFunc(c.archive.Files, func(f txtar.File) bool { return f.Name == "diagnostics" })
 }
 
 // isWanted reports whether a file of the archive is an expectation.
@@ -121,6 +122,9 @@ func writeModule(t *testing.T, cases []*goldenCase) string {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "go.sum"), gosum)
+	if err := os.CopyFS(dir, os.DirFS("testdata")); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range cases {
 		for _, f := range c.archive.Files {
 			if !isWanted(f.Name) {
@@ -217,7 +221,13 @@ func TestGenerated(t *testing.T) {
 	})
 
 	t.Run("compiles and behaves", func(t *testing.T) {
-		for _, args := range [][]string{{"vet", "./..."}, {"test", "./..."}} {
+		// Without the folder's name in it, what is built and what is found does
+		// for the next run as well.
+		test := []string{"test", "-trimpath", "./..."}
+		if raceEnabled {
+			test = slices.Insert(test, 1, "-race")
+		}
+		for _, args := range [][]string{{"vet", "-trimpath", "./..."}, test} {
 			cmd := exec.CommandContext(t.Context(), "go", args...)
 			cmd.Dir = dir
 			cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")

@@ -2,6 +2,7 @@ package emit
 
 import (
 	"go/types"
+	"slices"
 
 	"github.com/dave/jennifer/jen"
 
@@ -32,21 +33,28 @@ func (fs *functions) name(c *annotations.Codec, define func(name string, c *anno
 	return name
 }
 
-// write writes the functions called for, and those that they call for.
-func (fs *functions) write() {
-	for len(fs.todo) > 0 {
-		define := fs.todo[0]
-		fs.todo = fs.todo[1:]
-		define()
+// write writes the next of the functions called for, which may call for others.
+// It reports whether there was one.
+func (fs *functions) write() bool {
+	if len(fs.todo) == 0 {
+		return false
 	}
+	define := fs.todo[0]
+	fs.todo = fs.todo[1:]
+	define()
+	return true
 }
 
 // codecs writes the functions that encode and decode results and keys.
 func (f *file) codecs() {
 	f.results.write()
-	f.encoders.write()
-	f.decoders.write()
-	f.keyers.write()
+	for f.encoders.write() {
+		f.decoders.write() // that of the same type: both are called for in the same order
+	}
+	for f.decoders.write() {
+	}
+	for f.keyers.write() {
+	}
 }
 
 // named reports whether a plan is that of a type with a name.
@@ -140,7 +148,7 @@ func (f *file) plannedResult(rc *resultCodec, c *annotations.Codec) {
 	scope := f.taken.inner()
 	e, d, v := scope.pick("e"), scope.pick("d"), scope.pick("v")
 	f.encodeFunc(rc, e, v, f.encodeStmts(e, c, variable(v), scope)...)
-	if method, _ := scalar(c); method != "" {
+	if isScalar(c) {
 		f.out.Func().Id(rc.decode).Params(
 			jen.Id(d).Op("*").Qual(runtimePath, "Decoder"),
 		).Add(typ(rc.typ)).Block(jen.Return(getScalar(d, c)))
@@ -183,22 +191,32 @@ func (f *file) encodeStmts(e string, c *annotations.Codec, v place, scope scope)
 			f.encodeStmts(e, c.Elem, v.target(), scope)...)}
 	case annotations.CodecSlice, annotations.CodecArray:
 		inner := scope.inner()
-		i := inner.pick("i")
-		loop := jen.For(jen.Id(i).Op(":=").Range().Add(v.value())).Block(
-			f.encodeStmts(e, c.Elem, v.index(i), inner)...)
-		if c.Kind == annotations.CodecArray {
-			return []jen.Code{loop}
+		i := inner.pickIndex()
+		var stmts []jen.Code
+		if c.Kind == annotations.CodecSlice {
+			stmts = append(stmts, put("Len", jen.Len(v.value()), v.value().Op("==").Nil()))
 		}
-		return []jen.Code{put("Len", jen.Len(v.value()), v.value().Op("==").Nil()), loop}
+		// Elements without any state take no statement.
+		if body := f.encodeStmts(e, c.Elem, v.index(i), inner); len(body) > 0 {
+			stmts = append(stmts, forRange(i, "", v.value(), body))
+		}
+		return stmts
 	case annotations.CodecMap:
 		inner := scope.inner()
 		key, elem := inner.pick("key"), inner.pick("elem")
-		body := f.encodeStmts(e, c.Key, variable(key), inner)
-		body = append(body, f.encodeStmts(e, c.Elem, variable(elem), inner)...)
-		return []jen.Code{
-			put("Len", jen.Len(v.value()), v.value().Op("==").Nil()),
-			jen.For(jen.List(jen.Id(key), jen.Id(elem)).Op(":=").Range().Add(v.value())).Block(body...),
+		keyBody := f.encodeStmts(e, c.Key, variable(key), inner)
+		if len(keyBody) == 0 {
+			key = ""
 		}
+		elemBody := f.encodeStmts(e, c.Elem, variable(elem), inner)
+		if len(elemBody) == 0 {
+			elem = ""
+		}
+		stmts := []jen.Code{put("Len", jen.Len(v.value()), v.value().Op("==").Nil())}
+		if body := append(keyBody, elemBody...); len(body) > 0 {
+			stmts = append(stmts, forRange(key, elem, v.value(), body))
+		}
+		return stmts
 	case annotations.CodecStruct:
 		var stmts []jen.Code
 		for _, field := range c.Fields {
@@ -224,28 +242,39 @@ func (f *file) decodeStmts(d string, c *annotations.Codec, v place, scope scope)
 			append([]jen.Code{v.value().Op("=").New(typ(pointerElem(c.Type)))}, elem...)...)}
 	case annotations.CodecArray:
 		inner := scope.inner()
-		i := inner.pick("i")
-		return []jen.Code{jen.For(jen.Id(i).Op(":=").Range().Add(v.value())).Block(
-			f.decodeStmts(d, c.Elem, v.index(i), inner)...)}
+		i := inner.pickIndex()
+		if body := f.decodeStmts(d, c.Elem, v.index(i), inner); len(body) > 0 {
+			return []jen.Code{forRange(i, "", v.value(), body)}
+		}
+		return nil
 	case annotations.CodecSlice:
 		inner := scope.inner()
+		i := inner.pickIndex()
+		body := f.decodeStmts(d, c.Elem, v.index(i), inner)
 		n, isNil := inner.pick("n"), inner.pick("isNil")
-		loopScope := inner.inner()
-		i := loopScope.pick("i")
+		stmts := []jen.Code{v.value().Op("=").Make(typ(c.Type), jen.Id(n))}
+		if len(body) > 0 {
+			stmts = append(stmts, forRange(i, "", v.value(), body))
+		}
 		return []jen.Code{jen.If(
 			jen.List(jen.Id(n), jen.Id(isNil)).Op(":=").Add(get("Len", jen.Lit(c.Elem.MinSize))),
 			jen.Op("!").Id(isNil),
-		).Block(
-			v.value().Op("=").Make(typ(c.Type), jen.Id(n)),
-			jen.For(jen.Id(i).Op(":=").Range().Add(v.value())).Block(
-				f.decodeStmts(d, c.Elem, v.index(i), loopScope)...),
-		)}
+		).Block(stmts...)}
 	case annotations.CodecMap:
 		inner := scope.inner()
-		n, isNil := inner.pick("n"), inner.pick("isNil")
 		key, elem := inner.pick("key"), inner.pick("elem")
-		body := append(f.decodeNew(d, c.Key, key, inner), f.decodeNew(d, c.Elem, elem, inner)...)
-		body = append(body, v.value().Index(jen.Id(key)).Op("=").Id(elem))
+		body := f.decodeNew(d, c.Key, key, inner)
+		var value jen.Code = jen.Id(elem)
+		switch {
+		case isScalar(c.Elem):
+			value = getScalar(d, c.Elem)
+		case isStateless(c.Elem):
+			value = typ(c.Elem.Type).Values()
+		default:
+			body = append(body, f.decodeNew(d, c.Elem, elem, inner)...)
+		}
+		body = append(body, v.atKey(key).Op("=").Add(value))
+		n, isNil := inner.pick("n"), inner.pick("isNil")
 		return []jen.Code{jen.If(
 			jen.List(jen.Id(n), jen.Id(isNil)).Op(":=").Add(get("Len", jen.Lit(c.Key.MinSize+c.Elem.MinSize))),
 			jen.Op("!").Id(isNil),
@@ -269,9 +298,26 @@ func (f *file) decodeStmts(d string, c *annotations.Codec, v place, scope scope)
 	return []jen.Code{v.value().Op("=").Add(getScalar(d, c))}
 }
 
+// forRange returns a loop over v. A variable that the body does not use is named
+// "".
+func forRange(key, elem string, v *jen.Statement, body []jen.Code) jen.Code {
+	var vars *jen.Statement
+	switch {
+	case elem != "" && key != "":
+		vars = jen.List(jen.Id(key), jen.Id(elem)).Op(":=")
+	case elem != "":
+		vars = jen.List(jen.Id("_"), jen.Id(elem)).Op(":=")
+	case key != "":
+		vars = jen.Id(key).Op(":=")
+	default:
+		vars = jen.Empty()
+	}
+	return jen.For(vars.Range().Add(v)).Block(body...)
+}
+
 // decodeNew returns the statements that declare a variable and decode into it.
 func (f *file) decodeNew(d string, c *annotations.Codec, name string, scope scope) []jen.Code {
-	if method, _ := scalar(c); method != "" && c.Kind != annotations.CodecBytes {
+	if isScalar(c) && c.Kind != annotations.CodecBytes { // whose named types need their name
 		return []jen.Code{jen.Id(name).Op(":=").Add(getScalar(d, c))}
 	}
 	return append([]jen.Code{jen.Var().Id(name).Add(typ(c.Type))}, f.decodeStmts(d, c, variable(name), scope)...)
@@ -369,6 +415,21 @@ func scalar(c *annotations.Codec) (method string, t types.Type) {
 		method = "Time"
 	}
 	return method, scalarTypes[c.Kind]
+}
+
+// isScalar reports whether a plan is one without parts.
+func isScalar(c *annotations.Codec) bool {
+	method, _ := scalar(c)
+	return method != ""
+}
+
+// isStateless reports whether a plan is that of a struct without a name and
+// without any state, for which statements have nothing to do.
+func isStateless(c *annotations.Codec) bool {
+	if c.Kind != annotations.CodecStruct || named(c) {
+		return false
+	}
+	return !slices.ContainsFunc(c.Fields, func(f annotations.CodecField) bool { return !isStateless(f.Codec) })
 }
 
 // putScalar returns the call that hands a value without parts to the runtime.

@@ -241,14 +241,15 @@ func (f *file) keyStmts(key string, c *annotations.Codec, v place, scope scope) 
 	case annotations.CodecArray:
 		return f.listKey(key, c, v, scope)
 	case annotations.CodecMap:
+		entries := scope.pick("entries")
 		inner := scope.inner()
-		entries, k, e := inner.pick("entries"), inner.pick("k"), inner.pick("v")
+		k, e := inner.pick("k"), inner.pick("v")
 		body := []jen.Code{jen.Id(entries).Dot("Entry").Call()}
 		body = append(body, f.keyStmts(key, c.Key, variable(k), inner)...)
 		body = append(body, f.keyStmts(key, c.Elem, variable(e), inner)...)
 		return []jen.Code{
 			jen.Id(entries).Op(":=").Add(add("Map", jen.Len(v.value()), v.value().Op("==").Nil())),
-			jen.For(jen.List(jen.Id(k), jen.Id(e)).Op(":=").Range().Add(v.value())).Block(body...),
+			forRange(ifUsed(k, c.Key), ifUsed(e, c.Elem), v.value(), body),
 			jen.Id(entries).Dot("End").Call(),
 		}
 	case annotations.CodecStruct:
@@ -271,9 +272,17 @@ func (f *file) listKey(key string, c *annotations.Codec, v place, scope scope) [
 	item := inner.pick("item")
 	return []jen.Code{
 		jen.Id(key).Dot("List").Call(jen.Len(v.value())),
-		jen.For(jen.List(jen.Id("_"), jen.Id(item)).Op(":=").Range().Add(v.value())).Block(
-			f.keyStmts(key, c.Elem, variable(item), inner)...),
+		forRange("", ifUsed(item, c.Elem), v.value(), f.keyStmts(key, c.Elem, variable(item), inner)),
 	}
+}
+
+// ifUsed returns the name of a variable, or "" if what is written for plan c
+// does not mention it.
+func ifUsed(name string, c *annotations.Codec) string {
+	if isStateless(c) {
+		return ""
+	}
+	return name
 }
 
 // variadicKey returns the statements that add a variadic parameter. No

@@ -39,6 +39,16 @@ func (s scope) pickMember(want string) string {
 	return s.pick(want)
 }
 
+// pickIndex takes a name for an index.
+func (s scope) pickIndex() string {
+	for _, name := range []string{"i", "j", "k"} {
+		if !s[name] {
+			return s.pick(name)
+		}
+	}
+	return s.pick("i")
+}
+
 // inner returns a scope in which every name of s is in use too.
 func (s scope) inner() scope {
 	c := make(scope, len(s)+8)
