@@ -107,11 +107,10 @@ func (c *checker) tagParams(u *unit, p *parsed, file *SourceFile) []*TagParam {
 	if !ok {
 		return nil
 	}
-	tv, ok := c.checkNode(c.probe(u, file).scope(), e, e.node)
-	if !ok {
+	if !c.checkNode(c.probe(u, file).scope(), e, e.node) {
 		return nil
 	}
-	sig, ok := tv.Type.(*types.Signature)
+	sig, ok := e.typeOf(e.node).(*types.Signature)
 	if !ok || sig.Results().Len() > 0 {
 		c.report(syntaxError(p.params.pos, "a tag has parameters only"))
 		return nil

@@ -71,8 +71,10 @@ func (c *checker) parseExpr(text piece, stars []int) (*expr, bool) {
 	return e, ok
 }
 
-// checkNode type-checks a node of an expression.
-func (c *checker) checkNode(s *scope, e *expr, node ast.Expr) (types.TypeAndValue, bool) {
+// checkNode type-checks a node of an expression. What the type checker knows
+// of it is then in e.info; of something that depends on code that does not
+// compile, it knows nothing and says nothing either.
+func (c *checker) checkNode(s *scope, e *expr, node ast.Expr) bool {
 	info := &types.Info{
 		Types:      map[ast.Expr]types.TypeAndValue{},
 		Uses:       map[*ast.Ident]types.Object{},
@@ -89,10 +91,38 @@ func (c *checker) checkNode(s *scope, e *expr, node ast.Expr) (types.TypeAndValu
 			}
 		}
 		c.report(c.explain(s, pos, msg))
-		return types.TypeAndValue{}, false
+		return false
 	}
 	e.info = info
-	return info.Types[node], true
+	return true
+}
+
+// checkValue type-checks a node that must be one value of a valid type.
+func (c *checker) checkValue(s *scope, e *expr, node ast.Expr) (types.TypeAndValue, bool) {
+	if !c.checkNode(s, e, node) {
+		return types.TypeAndValue{}, false
+	}
+	tv := e.info.Types[node]
+	at := e.span(node)
+	text := e.text[at.from:at.to]
+	if what := notOneValue(tv); what != "" {
+		c.report(notAValue(e.at(node), text, what))
+		return tv, false
+	}
+	if invalidType(tv.Type) {
+		c.report(invalidPart(e.at(node), short(text)))
+		return tv, false
+	}
+	return tv, true
+}
+
+// typeOf returns the type of a node that has been checked, an invalid one if
+// the type checker does not know it.
+func (e *expr) typeOf(n ast.Expr) types.Type {
+	if t := e.info.Types[n].Type; t != nil {
+		return t
+	}
+	return types.Typ[types.Invalid]
 }
 
 // tokenAt returns the place of the token at an offset.
@@ -132,12 +162,8 @@ func (c *checker) checkExpr(s *scope, text piece) (*expr, bool) {
 	if !ok {
 		return nil, false
 	}
-	tv, ok := c.checkNode(s, e, e.node)
+	tv, ok := c.checkValue(s, e, e.node)
 	if !ok {
-		return nil, false
-	}
-	if what := notOneValue(tv); what != "" {
-		c.report(notAValue(e.pos, e.text, what))
 		return nil, false
 	}
 	e.tv = tv
@@ -207,10 +233,13 @@ func (c *checker) checkAssignable(s *scope, e *expr, typ types.Type, what string
 		Args:   []ast.Expr{e.node},
 		Rparen: e.node.End(),
 	}
-	if _, ok := c.checkNode(s, e, call); !ok {
+	if !c.checkNode(s, e, call) {
 		return false
 	}
-	e.tv = e.info.Types[e.node]
+	if e.tv = e.info.Types[e.node]; invalidType(e.tv.Type) {
+		c.report(invalidPart(e.pos, short(e.text)))
+		return false
+	}
 	return true
 }
 
@@ -399,7 +428,7 @@ func (e *expr) callMayPanic(call *ast.CallExpr) bool {
 			to = p.Elem().Underlying()
 		}
 		_, isArray := to.(*types.Array)
-		_, fromSlice := e.info.Types[call.Args[0]].Type.Underlying().(*types.Slice)
+		_, fromSlice := e.typeOf(call.Args[0]).Underlying().(*types.Slice)
 		return isArray && fromSlice
 	case fun.IsBuiltin():
 		id, ok := ast.Unparen(call.Fun).(*ast.Ident)

@@ -129,6 +129,8 @@ type Context interface{ Value(any) any }
 
 var ErrGone error
 
+var wrong Missing
+
 //cache:repository ttl=1m
 //cache:tag post(id int64)
 type Posts interface {

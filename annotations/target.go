@@ -275,13 +275,8 @@ func (c *checker) expandLoops(s *scope, e *expr, offs []int, t *Target, loops ma
 // loop checks the expression in front of [*] and returns the type of its
 // elements; the expression is nil if there was a problem.
 func (c *checker) loop(s *scope, e *expr, base ast.Expr) (types.Type, *Expr) {
-	tv, ok := c.checkNode(s, e, base)
+	tv, ok := c.checkValue(s, e, base)
 	if !ok {
-		return nil, nil
-	}
-	text := e.text[e.span(base).from:e.span(base).to]
-	if what := notOneValue(tv); what != "" {
-		c.report(notAValue(e.at(base), text, what))
 		return nil, nil
 	}
 	var elem types.Type
@@ -298,7 +293,8 @@ func (c *checker) loop(s *scope, e *expr, base ast.Expr) (types.Type, *Expr) {
 		}
 	}
 	if elem == nil {
-		c.report(notACollection(e.at(base), text, c.typeString(tv.Type)))
+		at := e.span(base)
+		c.report(notACollection(e.at(base), e.text[at.from:at.to], c.typeString(tv.Type)))
 		return nil, nil
 	}
 	e.tv = tv
