@@ -160,8 +160,7 @@ func (c *checker) checkRead(m *method) {
 	c.checkLifetime(m, opts)
 	c.checkResultCodec(m, opts, result)
 	read.Share = opts.own.option("share") != nil
-	u, file := m.origin.unit, m.origin.file
-	read.Depends = c.targets(m, m.dirs.all["depends"], u, file, useDepends)
+	read.Depends = c.targets(m, m.dirs.all["depends"], useDepends)
 	for _, verb := range []string{"when", "unless"} {
 		if p := m.dirs.one(verb); p != nil && len(p.exprs) == 1 {
 			if x := c.condition(m, p.exprs[0]); x != nil {

@@ -80,23 +80,21 @@ func (m *method) related() []Related {
 // name is the method's name with that of its repository.
 func (m *method) name() string { return m.repo.iface.Name + "." + m.fn.Name() }
 
-// param returns the source of a parameter; results follow the parameters. Its
-// place is that of the method if the source is not known.
-func (m *method) place(list func(*Member) []SourceParam, i int) SourceParam {
-	if m.member != nil {
-		if ps := list(m.member); i < len(ps) {
-			return ps[i]
-		}
-	}
-	return SourceParam{Pos: m.pos(), At: m.pos()}
-}
-
+// paramPlace returns the source of a parameter, or the place of the method if
+// the source is not known.
 func (m *method) paramPlace(i int) SourceParam {
-	return m.place(func(m *Member) []SourceParam { return m.Params }, i)
+	if m.member == nil || i >= len(m.member.Params) {
+		return SourceParam{Pos: m.pos(), At: m.pos()}
+	}
+	return m.member.Params[i]
 }
 
+// resultPlace is paramPlace for results.
 func (m *method) resultPlace(i int) SourceParam {
-	return m.place(func(m *Member) []SourceParam { return m.Results }, i)
+	if m.member == nil || i >= len(m.member.Results) {
+		return SourceParam{Pos: m.pos(), At: m.pos()}
+	}
+	return m.member.Results[i]
 }
 
 // repository collects the methods of an annotated interface; nil if it is not

@@ -21,8 +21,8 @@ type targetParam struct {
 	variadic bool // typ is then the slice type
 }
 
-// targets checks all the items of a directive.
-func (c *checker) targets(m *method, list []*parsed, u *unit, file *SourceFile, use scopeUse) []*Target {
+// targets checks the items of all directives of a verb.
+func (c *checker) targets(m *method, list []*parsed, use scopeUse) []*Target {
 	var out []*Target
 	seen := map[string]Pos{}
 	for _, p := range list {
@@ -33,7 +33,7 @@ func (c *checker) targets(m *method, list []*parsed, u *unit, file *SourceFile, 
 				continue
 			}
 			seen[text] = it.pos
-			if t := c.target(m, u, file, it, use, p.Verb); t != nil {
+			if t := c.target(m, it, use, p.Verb); t != nil {
 				out = append(out, t)
 			}
 		}
@@ -41,7 +41,7 @@ func (c *checker) targets(m *method, list []*parsed, u *unit, file *SourceFile, 
 	return out
 }
 
-// normalize writes an item with the least space.
+// normalize writes the tokens of a text with one space between them.
 func normalize(text string) string {
 	var b strings.Builder
 	for _, t := range tokenize(text).tokens {
@@ -52,17 +52,17 @@ func normalize(text string) string {
 }
 
 // target checks one item of depends, invalidates or reload.
-func (c *checker) target(m *method, u *unit, file *SourceFile, it item, use scopeUse, verb string) *Target {
-	t := &Target{Pos: it.pos, Text: it.text}
-	params, what, ok := c.resolveHead(m, u, file, it, t, verb)
+func (c *checker) target(m *method, it item, use scopeUse, verb string) *Target {
+	t := c.resolveHead(m, it, verb)
+	if t == nil {
+		return nil
+	}
+	params, what := t.params(), t.what(it)
+	args, ok := c.matchArguments(it, params, what)
 	if !ok {
 		return nil
 	}
-	args, ok := c.matchArguments(it, params, what, t.Read != nil)
-	if !ok {
-		return nil
-	}
-	s := c.scope(m, u, file, use).clone()
+	s := c.scope(m, m.origin.unit, m.origin.file, use).clone()
 	loops := map[string]bool{}
 	for i, arg := range it.args {
 		if arg.any {
@@ -91,86 +91,117 @@ func (c *checker) target(m *method, u *unit, file *SourceFile, it item, use scop
 }
 
 // resolveHead finds the tag or the read an item names.
-func (c *checker) resolveHead(m *method, u *unit, file *SourceFile, it item, t *Target, verb string) (params []targetParam, what string, ok bool) {
-	name := it.name.text
-	from := u
+func (c *checker) resolveHead(m *method, it item, verb string) *Target {
+	from := m.origin.unit
 	if it.qual.text != "" {
-		if from = c.qualifier(u, file, it.qual); from == nil {
-			return nil, "", false
+		if from = c.qualifier(m.origin, it.qual); from == nil {
+			return nil
 		}
 	}
-	tag := from.tags[name]
-	if tag != nil && verb == "reload" {
-		c.report(reloadTag(it.head()))
-		return nil, "", false
-	}
-	if tag != nil {
-		if !from.own && !exported(name) {
-			c.report(notExported(it.name.pos, "tag "+name, from.path))
-			return nil, "", false
-		}
-		if !from.own && !importable(c.own.path, from.types) {
-			c.report(notImportable(it.head().pos, from.path))
-			return nil, "", false
+	t := &Target{Pos: it.pos, Text: it.text}
+	if tag := from.tags[it.name.text]; tag != nil {
+		if d := c.unusable(tag, from, it, verb); d != nil {
+			c.report(*d)
+			return nil
 		}
 		t.Tag = tag
 		if !from.own {
 			t.TagPkg = from.path
 		}
-		for _, p := range tag.Params {
-			params = append(params, targetParam{name: p.Name, typ: p.Type})
-		}
-		return params, "tag " + it.head().text, true
+		return t
 	}
 	var candidates []string
 	for _, tag := range from.order {
-		if from == u || exported(tag.Name) {
+		if from.own || exported(tag.Name) {
 			candidates = append(candidates, tag.Name)
 		}
 	}
 	if it.qual.text != "" {
-		c.report(unknownTag(it, nearest(name, candidates)))
-		return nil, "", false
+		c.report(unknownTag(it, nearest(it.name.text, candidates)))
+		return nil
 	}
-	read := m.repo.find(name)
-	if read == nil || read.model.Role != RoleRead {
-		for _, o := range m.repo.methods {
+	if t.Read = c.resolveRead(m.repo, it.name, candidates); t.Read == nil {
+		return nil
+	}
+	return t
+}
+
+// unusable returns the problem of a tag that an item must not name.
+func (c *checker) unusable(tag *Tag, from *unit, it item, verb string) *Diagnostic {
+	var d Diagnostic
+	switch {
+	case verb == "reload":
+		d = reloadTag(it.head())
+	case from.own:
+		return nil
+	case !exported(tag.Name):
+		d = notExported(it.name.pos, "tag "+tag.Name, from.path)
+	case !importable(c.own.path, from.types):
+		d = notImportable(it.head().pos, from.path)
+	default:
+		return nil
+	}
+	return &d
+}
+
+// resolveRead finds a read of a repository. tags are the names that would have
+// been found before it, for a hint.
+func (c *checker) resolveRead(r *repository, name piece, tags []string) *Method {
+	m := r.find(name.text)
+	switch {
+	case m == nil || m.dirs.role != nil && m.model.Role != RoleRead:
+		for _, o := range r.methods {
 			if o.model.Role == RoleRead {
-				candidates = append(candidates, o.fn.Name())
+				tags = append(tags, o.fn.Name())
 			}
 		}
-		if read != nil && read.dirs.role == nil {
-			return nil, "", false // that it has no role is reported
+		c.report(unknownTarget(name, r.iface.Name, m, nearest(name.text, tags)))
+		return nil
+	case m.dirs.role == nil || m.broken:
+		return nil // reported
+	case m.dirs.one("batch") != nil:
+		c.report(batchTarget(name, m.dirs.one("batch")))
+		return nil
+	}
+	return m.model
+}
+
+// params returns what the arguments of a target are for.
+func (t *Target) params() []targetParam {
+	var params []targetParam
+	if t.Tag != nil {
+		for _, p := range t.Tag.Params {
+			params = append(params, targetParam{name: p.Name, typ: p.Type})
 		}
-		c.report(unknownTarget(it.name, m.repo.iface.Name, read, nearest(name, candidates)))
-		return nil, "", false
+		return params
 	}
-	if batch := read.dirs.one("batch"); batch != nil {
-		c.report(batchTarget(it.name, batch))
-		return nil, "", false
+	for i, p := range t.Read.Params {
+		if i != t.Read.Context && !p.Ignored {
+			params = append(params, targetParam{p.Name, p.Type, p.Variadic})
+		}
 	}
-	if read.broken {
-		return nil, "", false // reported
+	return params
+}
+
+// what names the tag or the read of a target in messages.
+func (t *Target) what(it item) string {
+	if t.Tag != nil {
+		return "tag " + it.head().text
 	}
-	t.Read = read.model
-	for _, i := range read.args {
-		p := read.model.Params[i]
-		params = append(params, targetParam{p.Name, p.Type, p.Variadic})
-	}
-	return params, "read " + name, true
+	return "read " + t.Read.Name
 }
 
 // qualifier returns the package a name in front of a tag stands for.
-func (c *checker) qualifier(u *unit, file *SourceFile, name piece) *unit {
+func (c *checker) qualifier(at origin, name piece) *unit {
 	path := ""
-	if imp := u.imports[name.text]; imp != nil {
+	if imp := at.unit.imports[name.text]; imp != nil {
 		if imp.pkg == nil {
 			return nil // reported
 		}
 		path = imp.path.text
 	}
-	names := sortedImports(u.imports)
-	for _, imp := range file.Imports {
+	names := sortedImports(at.unit.imports)
+	for _, imp := range at.file.Imports {
 		n := c.importName(imp)
 		names = append(names, n)
 		if n == name.text && path == "" {
@@ -190,7 +221,7 @@ func (c *checker) qualifier(u *unit, file *SourceFile, name piece) *unit {
 }
 
 // matchArguments pairs the arguments of an item with parameters.
-func (c *checker) matchArguments(it item, params []targetParam, what string, read bool) ([]targetParam, bool) {
+func (c *checker) matchArguments(it item, params []targetParam, what string) ([]targetParam, bool) {
 	if !it.parens && len(params) > 0 {
 		c.report(argumentCount(it, it.head().pos, params, what))
 		return nil, false

@@ -3,13 +3,12 @@ package annotations
 // checkWrite checks the policy of a write.
 func (c *checker) checkWrite(m *method) {
 	write := m.model.Write
-	u, file := m.origin.unit, m.origin.file
 	if len(m.dirs.all["invalidates"]) == 0 && len(m.dirs.unknown) == 0 {
 		c.report(noInvalidates(m.dirs.role.Pos, m.fn.Name()))
 	}
-	write.Invalidates = c.targets(m, m.dirs.all["invalidates"], u, file, useCall)
+	write.Invalidates = c.targets(m, m.dirs.all["invalidates"], useCall)
 	if reload := m.dirs.one("reload"); reload != nil {
 		c.use("reload", reload.Pos)
-		write.Reload = c.targets(m, []*parsed{reload}, u, file, useCall)
+		write.Reload = c.targets(m, []*parsed{reload}, useCall)
 	}
 }
