@@ -403,3 +403,24 @@ func FuzzDecoder(f *testing.F) {
 		}
 	})
 }
+
+func TestArray(t *testing.T) {
+	var e Encoder
+	e.Array([]byte{1, 2, 255})
+	e.Array(nil)
+	data, err := e.Encoded()
+	if err != nil || len(data) != 3 {
+		t.Fatalf("encoded as %x, %v", data, err)
+	}
+	var array [3]byte
+	d := NewDecoder(data)
+	d.Array(array[:])
+	if err := d.Finish(); err != nil || array != [3]byte{1, 2, 255} {
+		t.Errorf("decoded as %v, %v", array, err)
+	}
+	d = NewDecoder(data[:2])
+	d.Array(array[:])
+	if d.Finish() == nil {
+		t.Error("2 bytes were decoded as an array of 3")
+	}
+}

@@ -212,6 +212,9 @@ func (d *Decoder) Bytes() []byte {
 	return data
 }
 
+// Array reads as many bytes as v has, into v.
+func (d *Decoder) Array(v []byte) { copy(v, d.take(uint64(len(v)))) }
+
 // Time reads an instant and its offset. Its location is UTC if it was that
 // before, else Local if that has the same offset at the instant, else one
 // without a name.

@@ -121,6 +121,9 @@ func (e *Encoder) Bytes(v []byte) {
 	e.buf = append(e.buf, v...)
 }
 
+// Array writes the bytes of an array. Their number is not written.
+func (e *Encoder) Array(v []byte) { e.buf = append(e.buf, v...) }
+
 // Time writes an instant and its offset from UTC, to the second. The name of
 // the zone and the monotonic reading are not kept.
 func (e *Encoder) Time(v time.Time) {

@@ -182,7 +182,12 @@ func (f *file) gobResult(rc *resultCodec) {
 // encodeStmts returns the statements that encode the variable v after plan c.
 func (f *file) encodeStmts(e string, c *annotations.Codec, v place, scope scope) []jen.Code {
 	put := func(method string, args ...jen.Code) *jen.Statement { return jen.Id(e).Dot(method).Call(args...) }
-	if c.Recursive || c.Kind == annotations.CodecStruct && named(c) {
+	switch {
+	case isStateless(c):
+		return nil
+	case isByteArray(c):
+		return []jen.Code{put("Array", v.slice())}
+	case hasFunction(c):
 		return []jen.Code{jen.Id(f.encoders.name(c, f.encodeFunction)).Call(jen.Id(e), v.addr())}
 	}
 	switch c.Kind {
@@ -232,7 +237,12 @@ func (f *file) encodeStmts(e string, c *annotations.Codec, v place, scope scope)
 // decodeStmts returns the statements that decode into the variable v.
 func (f *file) decodeStmts(d string, c *annotations.Codec, v place, scope scope) []jen.Code {
 	get := func(method string, args ...jen.Code) *jen.Statement { return jen.Id(d).Dot(method).Call(args...) }
-	if c.Recursive || c.Kind == annotations.CodecStruct && named(c) {
+	switch {
+	case isStateless(c):
+		return nil
+	case isByteArray(c):
+		return []jen.Code{get("Array", v.slice())}
+	case hasFunction(c):
 		return []jen.Code{jen.Id(f.decoders.name(c, f.decodeFunction)).Call(jen.Id(d), v.addr())}
 	}
 	switch c.Kind {
@@ -423,13 +433,22 @@ func isScalar(c *annotations.Codec) bool {
 	return method != ""
 }
 
-// isStateless reports whether a plan is that of a struct without a name and
-// without any state, for which statements have nothing to do.
+// isStateless reports whether a plan is that of a struct without any state:
+// there is nothing to encode.
 func isStateless(c *annotations.Codec) bool {
-	if c.Kind != annotations.CodecStruct || named(c) {
-		return false
-	}
-	return !slices.ContainsFunc(c.Fields, func(f annotations.CodecField) bool { return !isStateless(f.Codec) })
+	return c.Kind == annotations.CodecStruct &&
+		!slices.ContainsFunc(c.Fields, func(f annotations.CodecField) bool { return !isStateless(f.Codec) })
+}
+
+// isByteArray reports whether a plan is that of an array that can be sliced as
+// bytes.
+func isByteArray(c *annotations.Codec) bool {
+	return c.Kind == annotations.CodecArray && types.Identical(c.Elem.Type, types.Typ[types.Byte])
+}
+
+// hasFunction reports whether a plan is written as a function of its own.
+func hasFunction(c *annotations.Codec) bool {
+	return c.Recursive || c.Kind == annotations.CodecStruct && named(c) && !isStateless(c)
 }
 
 // putScalar returns the call that hands a value without parts to the runtime.

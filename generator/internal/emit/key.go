@@ -108,7 +108,7 @@ func usesTwice(c *annotations.Codec) bool {
 	case annotations.CodecPointer, annotations.CodecSlice, annotations.CodecArray, annotations.CodecMap, annotations.CodecMarshaler:
 		return true
 	case annotations.CodecStruct:
-		return !named(c)
+		return !hasFunction(c)
 	}
 	return false
 }
@@ -222,7 +222,10 @@ func (w *wrapper) partialEntryName(read *annotations.Method, fixed uint8) string
 // written several times: it must be cheap and without side effect.
 func (f *file) keyStmts(key string, c *annotations.Codec, v place, scope scope) []jen.Code {
 	add := func(method string, args ...jen.Code) *jen.Statement { return jen.Id(key).Dot(method).Call(args...) }
-	if c.Recursive || c.Kind == annotations.CodecStruct && named(c) {
+	switch {
+	case isByteArray(c):
+		return []jen.Code{add("Bytes", v.slice())}
+	case hasFunction(c):
 		return []jen.Code{jen.Id(f.keyers.name(c, f.keyFunction)).Call(jen.Id(key), v.value())}
 	}
 	switch c.Kind {
@@ -243,7 +246,7 @@ func (f *file) keyStmts(key string, c *annotations.Codec, v place, scope scope) 
 	case annotations.CodecMap:
 		entries := scope.pick("entries")
 		inner := scope.inner()
-		k, e := inner.pick("k"), inner.pick("v")
+		k, e := inner.pick("k"), inner.pick("elem")
 		body := []jen.Code{jen.Id(entries).Dot("Entry").Call()}
 		body = append(body, f.keyStmts(key, c.Key, variable(k), inner)...)
 		body = append(body, f.keyStmts(key, c.Elem, variable(e), inner)...)

@@ -55,3 +55,11 @@ func (p place) atKey(key string) *jen.Statement {
 	}
 	return jen.Parens(p.value()).Index(jen.Id(key))
 }
+
+// slice returns the variable, an array, as a slice.
+func (p place) slice() *jen.Statement {
+	if p.stars <= 1 { // slicing follows one pointer by itself
+		return p.expr.Clone().Index(jen.Empty(), jen.Empty())
+	}
+	return jen.Parens(p.follow(p.stars-1)).Index(jen.Empty(), jen.Empty())
+}

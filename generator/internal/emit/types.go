@@ -116,19 +116,33 @@ func structType(t *types.Struct) *jen.Statement {
 		return jen.Struct()
 	}
 	var fields []jen.Code
-	for i := range t.NumFields() {
-		field := t.Field(i)
+	for i := 0; i < t.NumFields(); i++ {
+		field, tag := t.Field(i), t.Tag(i)
 		s := jen.Empty()
 		if !field.Embedded() {
-			s = jen.Id(field.Name())
+			names := []jen.Code{jen.Id(field.Name())}
+			for i+1 < t.NumFields() && sameField(t, i, i+1) {
+				i++
+				names = append(names, jen.Id(t.Field(i).Name()))
+			}
+			s = jen.List(names...)
 		}
 		s.Add(typ(field.Type()))
-		if tag := t.Tag(i); tag != "" {
-			s.Id(strconv.Quote(tag))
+		switch {
+		case tag == "":
+		case strconv.CanBackquote(tag):
+			s.Op("`" + tag + "`")
+		default:
+			s.Op(strconv.Quote(tag))
 		}
 		fields = append(fields, s)
 	}
 	return jen.Struct(fields...)
+}
+
+// sameField reports whether two fields can share the mention of their type.
+func sameField(t *types.Struct, i, j int) bool {
+	return !t.Field(j).Embedded() && t.Tag(i) == t.Tag(j) && types.Identical(t.Field(i).Type(), t.Field(j).Type())
 }
 
 func interfaceType(t *types.Interface) *jen.Statement {
