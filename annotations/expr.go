@@ -90,11 +90,25 @@ func (c *checker) checkNode(s *scope, e *expr, node ast.Expr) bool {
 				pos = e.tokenAt(at)
 			}
 		}
-		c.report(c.explain(s, pos, msg))
+		if !c.missingImport(s, msg) {
+			c.report(c.explain(s, pos, msg))
+		}
 		return false
 	}
 	e.info = info
 	return true
+}
+
+// missingImport reports whether a message is about a name that a directive of
+// this package imports from a package that cannot be found, which is reported
+// there.
+func (c *checker) missingImport(s *scope, msg string) bool {
+	name, ok := strings.CutPrefix(msg, "undefined: ")
+	if !ok || !s.unit.own {
+		return false
+	}
+	imp := s.unit.imports[name]
+	return imp != nil && imp.pkg == nil
 }
 
 // checkValue type-checks a node that must be one value of a valid type.

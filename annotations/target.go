@@ -196,7 +196,10 @@ func (c *checker) qualifier(at origin, name piece) *unit {
 	path := ""
 	if imp := at.unit.imports[name.text]; imp != nil {
 		if imp.pkg == nil {
-			return nil // reported
+			if !at.unit.own { // else it is reported where it is imported
+				c.report(unknownPackage(piece{imp.path.text, name.pos}))
+			}
+			return nil
 		}
 		path = imp.path.text
 	}
