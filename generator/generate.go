@@ -2,6 +2,7 @@ package generator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,9 +42,14 @@ func Generate(ctx context.Context, cfg Config) (*Result, error) {
 		src := l.source(pkg)
 		if src == nil || !src.HasDirectives() {
 			if file := orphan(pkg); file != nil {
+				// What does not parse may have had directives.
+				res.Diagnostics = append(res.Diagnostics, syntaxErrors(pkg)...)
 				orphans = append(orphans, file)
 			}
 			continue
+		}
+		if pkg.PkgPath == "command-line-arguments" {
+			return nil, errors.New("name a package by its folder, like ./posts, not by its files")
 		}
 		if pkg.Module == nil || !pkg.Module.Main {
 			return nil, fmt.Errorf("%s has //cache: directives but is not in the main module; run cachegen in its own module", pkg.PkgPath)

@@ -57,7 +57,8 @@ func (f *File) Diff(name string) []byte {
 }
 
 // Write brings the file on disk up to date. A file that is up to date is not
-// touched; another is replaced in one step, so that no reader sees half of it.
+// touched; another is replaced in one step, so that no reader sees half of it,
+// and keeps its permissions.
 func (f *File) Write() error {
 	switch {
 	case !f.Stale():
@@ -65,14 +66,11 @@ func (f *File) Write() error {
 	case f.New == nil:
 		return os.Remove(f.Path)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(f.Path), "."+FileName+".*")
+	tmp, err := f.createBeside()
 	if err != nil {
 		return err
 	}
 	_, err = tmp.Write(f.New)
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
 	if closeErr := tmp.Close(); err == nil {
 		err = closeErr
 	}
@@ -83,4 +81,22 @@ func (f *File) Write() error {
 		os.Remove(tmp.Name())
 	}
 	return err
+}
+
+// createBeside creates the file that will take the place of f. Its name begins
+// with a dot, so that the go command passes over one that a crash leaves behind.
+func (f *File) createBeside() (*os.File, error) {
+	name := filepath.Join(filepath.Dir(f.Path), fmt.Sprintf(".%s.%d", FileName, os.Getpid()))
+	tmp, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if old, err := os.Stat(f.Path); err == nil {
+		if err := tmp.Chmod(old.Mode().Perm()); err != nil {
+			tmp.Close()
+			os.Remove(name)
+			return nil, err
+		}
+	}
+	return tmp, nil
 }

@@ -60,11 +60,15 @@ func (c *command) help() (int, error) {
 func helpDirective(w io.Writer, d annotations.Directive) {
 	fmt.Fprintf(w, "%s\n\n", d.Syntax)
 	printWrapped(w, "", plain(d.Meaning))
-	fmt.Fprintf(w, "\nIt stands in %s.", d.Place)
+	place := fmt.Sprintf("It stands in %s.", d.Place)
+	if d.Role != 0 {
+		place = fmt.Sprintf("It stands in %s with //cache:%s.", d.Place, d.Role)
+	}
 	if d.Repeat {
-		fmt.Fprint(w, " It may be repeated.")
+		place += " It may be repeated."
 	}
 	fmt.Fprintln(w)
+	printWrapped(w, "", place)
 	if len(d.Options) > 0 {
 		fmt.Fprint(w, "\nOptions:\n")
 		for _, o := range d.Options {

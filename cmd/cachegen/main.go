@@ -24,6 +24,9 @@
 //
 //	file:line:col: message [code]
 //
+// and are followed by the other places that have to do with the problem, each
+// on a line that begins with a tab.
+//
 // The exit status is 0 if all went well, 1 if there are diagnostics, stale
 // files or a difference, and 2 if cachegen was called wrongly or could not do
 // its work. If there is any diagnostic, nothing is written.

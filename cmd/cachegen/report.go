@@ -10,7 +10,8 @@ import (
 )
 
 // report prints diagnostics: as JSON lines on standard output if asked for,
-// else for people on standard error, with the source line if they look on.
+// else for people on standard error, with the source line if they look on. The
+// other places that have to do with a problem follow it, each behind a tab.
 func (c *command) report(diags []annotations.Diagnostic) error {
 	withSource := isTerminal(c.stderr)
 	enc := json.NewEncoder(c.stdout)
@@ -26,6 +27,9 @@ func (c *command) report(diags []annotations.Diagnostic) error {
 		fmt.Fprintln(c.stderr, d)
 		if withSource {
 			fmt.Fprint(c.stderr, excerpt(d.Pos))
+		}
+		for _, r := range d.Related {
+			fmt.Fprintf(c.stderr, "\t%s\n", r)
 		}
 	}
 	return nil

@@ -113,7 +113,7 @@ func (c *command) run(ctx context.Context) (int, error) {
 	res, err := generator.Generate(ctx, generator.Config{Dir: c.dir, Tags: c.tags, Patterns: c.patterns})
 	done()
 	if err != nil {
-		return exitTrouble, err
+		return exitTrouble, c.explain(err)
 	}
 	switch c.name {
 	case "check":
@@ -122,6 +122,20 @@ func (c *command) run(ctx context.Context) (int, error) {
 		return c.diff(res)
 	}
 	return c.generate(res)
+}
+
+// explain adds to the failure of a load what the user may have meant: a word
+// that is no package may be a misspelt subcommand.
+func (c *command) explain(err error) error {
+	if c.name != "generate" || len(c.patterns) == 0 {
+		return err
+	}
+	word := c.patterns[0]
+	if strings.ContainsAny(word, "./\\@") || !strings.Contains(err.Error(), "package "+word+" ") {
+		return err
+	}
+	last := len(subcommands) - 1
+	return fmt.Errorf("%w\nThe subcommands are %s and %s", err, strings.Join(subcommands[:last], ", "), subcommands[last])
 }
 
 // generate writes the files, unless there is any diagnostic.
