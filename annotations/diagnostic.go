@@ -57,39 +57,32 @@ type Code struct {
 func Codes() []Code { return slices.Clone(codes) }
 
 // nearest returns the candidate that a misspelt name most likely means, "" if
-// none comes close. Among equals it prefers one that begins in the same case,
-// and then the first in alphabetical order.
+// none comes close. Among those that are as close it prefers one that differs
+// least in letter case, then the first.
 func nearest(name string, candidates []string) string {
 	limit := max(len(name)/3, 1)
-	rank := func(c string) (int, bool) { return distance(name, c), exported(c) != exported(name) }
-	best := ""
+	best, bestRank := "", [2]int{}
 	for _, c := range candidates {
-		d, otherCase := rank(c)
-		if c == "" || c == "_" || c == name || d > limit || d >= len(name) {
+		if c == "" || c == "_" || c == name {
 			continue
 		}
-		if best != "" {
-			bestD, bestOther := rank(best)
-			if d > bestD || d == bestD && (otherCase && !bestOther || otherCase == bestOther && c >= best) {
-				continue
-			}
+		rank := [2]int{distance(name, c, true), distance(name, c, false)}
+		if rank[0] > limit || rank[0] >= len(name) {
+			continue
 		}
-		best = c
+		if best == "" || slices.Compare(rank[:], bestRank[:]) < 0 {
+			best, bestRank = c, rank
+		}
 	}
 	return best
 }
 
 // distance is the optimal string alignment distance: insertions, deletions,
-// substitutions and swaps of neighbours. Letter case counts for nothing but to
-// tell equal names apart.
-func distance(a, b string) int {
+// substitutions and swaps of neighbours. With fold, ASCII letter case counts
+// for nothing.
+func distance(a, b string, fold bool) int {
 	x, y := []rune(a), []rune(b)
-	fold := func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}
+	same := func(r, s rune) bool { return r == s || fold && lower(r) == lower(s) }
 	if len(x) > 64 || len(y) > 64 {
 		return max(len(x), len(y))
 	}
@@ -104,15 +97,22 @@ func distance(a, b string) int {
 	for i := 1; i <= len(x); i++ {
 		for j := 1; j <= len(y); j++ {
 			cost := 1
-			if fold(x[i-1]) == fold(y[j-1]) {
+			if same(x[i-1], y[j-1]) {
 				cost = 0
 			}
 			d := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && fold(x[i-1]) == fold(y[j-2]) && fold(x[i-2]) == fold(y[j-1]) {
+			if i > 1 && j > 1 && same(x[i-1], y[j-2]) && same(x[i-2], y[j-1]) {
 				d = min(d, rows[i-2][j-2]+1)
 			}
 			rows[i][j] = d
 		}
 	}
 	return rows[len(x)][len(y)]
+}
+
+func lower(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r + 'a' - 'A'
+	}
+	return r
 }
