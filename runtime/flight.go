@@ -216,7 +216,8 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 		}
 		e.flags, e.negative = flagError, uint8(n)
 		if ttl = r.cfg.Negative[n].TTL; ttl == 0 {
-			ttl = r.cfg.TTL
+			var none V
+			completes(func() { ttl = r.lifetime(loader, none) })
 		}
 		return ttl, true
 	case r.cfg.IsNil != nil && r.cfg.IsNil(f.value):
@@ -235,18 +236,22 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 	store := true
 	decided := completes(func() {
 		store = loader.Store == nil || loader.Store(f.value)
-		switch {
-		case !store || ttl > 0:
-		case loader.TTL != nil:
-			ttl = loader.TTL(f.value)
-		default:
-			ttl = r.cfg.TTL
+		if store && ttl == 0 {
+			ttl = r.lifetime(loader, f.value)
 		}
 	})
 	if !decided || !store {
 		return 0, true
 	}
 	return ttl, true
+}
+
+// lifetime is that of the read, for an outcome without one of its own.
+func (r *Read[V]) lifetime(loader Loader[V], value V) time.Duration {
+	if loader.TTL != nil {
+		return loader.TTL(value)
+	}
+	return r.cfg.TTL
 }
 
 // keep stores the outcome, and reports whether it did.

@@ -105,7 +105,7 @@ func (f *file) result(m *annotations.Method) *resultCodec {
 	}
 	name := describe(t) + "Result"
 	if m.Read.Encoding != "" {
-		name += upperFirst(m.Read.Encoding)
+		name += map[string]string{"json": "JSON", "gob": "Gob"}[m.Read.Encoding]
 	}
 	rc := &resultCodec{
 		typ:      t,

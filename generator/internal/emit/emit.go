@@ -107,7 +107,7 @@ func (f *file) nameImports(names func(string) string) {
 		}
 		use(path, name)
 	})
-	for _, lib := range []string{"bytes", "encoding/gob", "encoding/json", "maps", "slices", "time"} {
+	for _, lib := range f.libraries() {
 		use(lib, path.Base(lib))
 	}
 }

@@ -39,18 +39,38 @@ func (v vars) expr(e *annotations.Expr) *jen.Statement {
 // isOperand reports whether an expression needs no parentheses next to an
 // operator: a name, a selection, an index or a call.
 func isOperand(e *annotations.Expr) bool {
-	depth := 0
-	for _, r := range e.Text {
-		switch {
-		case r == '(' || r == '[':
-			depth++
-		case r == ')' || r == ']':
-			depth--
-		case depth == 0 && strings.ContainsRune(" \t+-*/%&|^<>=!{}\"`'", r):
+	for _, op := range []string{" ", "\t", "+", "-", "*", "/", "%", "&", "|", "^", "<", ">", "=", "!", "{"} {
+		if outside(e, op) {
 			return false
 		}
 	}
 	return true
+}
+
+// outside reports whether a piece of text occurs in an expression outside of
+// all brackets and literals.
+func outside(e *annotations.Expr, piece string) bool {
+	depth := 0
+	var quote byte
+	for i := 0; i < len(e.Text); i++ {
+		switch b := e.Text[i]; {
+		case quote != 0:
+			if b == '\\' && quote != '`' {
+				i++
+			} else if b == quote {
+				quote = 0
+			}
+		case depth == 0 && strings.HasPrefix(e.Text[i:], piece):
+			return true
+		case b == '"' || b == '\'' || b == '`':
+			quote = b
+		case b == '(' || b == '[' || b == '{':
+			depth++
+		case b == ')' || b == ']' || b == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // operand returns an expression that can stand next to an operator.
@@ -59,4 +79,37 @@ func (v vars) operand(e *annotations.Expr) *jen.Statement {
 		return v.expr(e)
 	}
 	return jen.Parens(v.expr(e))
+}
+
+// condition returns the expression for a condition.
+func (v vars) condition(c *annotations.Condition) *jen.Statement {
+	if c.Negate {
+		return jen.Op("!").Add(v.operand(c.Expr))
+	}
+	return v.expr(c.Expr)
+}
+
+// conditions returns the expression for conditions that must all hold.
+func (v vars) conditions(list []*annotations.Condition) *jen.Statement {
+	if len(list) == 1 {
+		return v.condition(list[0])
+	}
+	var all []jen.Code
+	for _, c := range list {
+		if !c.Negate && outside(c.Expr, "||") {
+			all = append(all, jen.Parens(v.expr(c.Expr)))
+		} else {
+			all = append(all, v.condition(c))
+		}
+	}
+	return join(all, "&&")
+}
+
+// inHeader returns an expression that can stand in the header of a statement,
+// where the brace of a composite literal would begin the block.
+func (v vars) inHeader(e *annotations.Expr) *jen.Statement {
+	if outside(e, "{") {
+		return jen.Parens(v.expr(e))
+	}
+	return v.expr(e)
 }

@@ -22,16 +22,17 @@ func usedBy(parts []*annotations.KeyPart, fixed *uint8) []int {
 	return slices.Compact(used)
 }
 
-// usesContext reports whether the key of a read depends on its context.
-func usesContext(m *annotations.Method) bool {
-	return m.Context >= 0 && slices.Contains(usedBy(m.Read.Key, nil), m.Context)
-}
-
-// keyArgs returns the arguments for a method that writes key parts.
+// keyArgs returns the arguments for a method that writes key parts: what it is
+// to add them to, after the context if it needs that, and the parameters that
+// the parts mention.
 func (g *method) keyArgs(key string, parts []*annotations.KeyPart) []jen.Code {
 	args := []jen.Code{jen.Id(key)}
 	for _, i := range usedBy(parts, nil) {
-		args = append(args, jen.Id(g.params[i]))
+		if i == g.m.Context {
+			args = append([]jen.Code{jen.Id(g.ctx)}, args...)
+		} else {
+			args = append(args, jen.Id(g.params[i]))
+		}
 	}
 	return args
 }
@@ -41,10 +42,10 @@ func (g *method) keyArgs(key string, parts []*annotations.KeyPart) []jen.Code {
 func (g *method) keyMethods(names *readNames) {
 	m, r := g.m, g.m.Read
 	if len(r.Vary) > 0 {
-		g.keyMethod(names.vary, fmt.Sprintf("// %s adds what every key of %s varies by.", names.vary, m.Name), r.Vary, false)
+		g.keyMethod(names.vary, fmt.Sprintf("%s adds what every key of %s varies by.", names.vary, m.Name), r.Vary, false)
 	}
 	if len(r.Key) > 0 {
-		g.keyMethod(names.key, fmt.Sprintf("// %s adds what tells one entry of %s from another.", names.key, m.Name), r.Key, len(r.Partial) > 0)
+		g.keyMethod(names.key, fmt.Sprintf("%s adds what tells one entry of %s from another.", names.key, m.Name), r.Key, len(r.Partial) > 0)
 	}
 }
 
@@ -56,8 +57,13 @@ func (g *method) keyMethod(name, doc string, parts []*annotations.KeyPart, separ
 	}
 	key := scope.pick("key")
 	params := []jen.Code{jen.Id(key).Op("*").Qual(runtimePath, "Key")}
+	var list paramList
 	for _, i := range usedBy(parts, nil) {
-		params = append(params, g.plainParam(i))
+		if i == g.m.Context {
+			params = append([]jen.Code{jen.Id(g.ctx).Qual("context", "Context")}, params...)
+		} else {
+			list.addPlain(g.params[i], g.m.Params[i])
+		}
 	}
 	var body []jen.Code
 	if slices.ContainsFunc(parts, func(p *annotations.KeyPart) bool { return p.Expr.MayPanic }) {
@@ -69,13 +75,7 @@ func (g *method) keyMethod(name, doc string, parts []*annotations.KeyPart, separ
 			body = append(body, jen.Id(key).Dot("Next").Call())
 		}
 	}
-	g.declare([]string{doc}, name, params, nil, body...)
-}
-
-// plainParam returns parameter i as a parameter of a helper: what is variadic
-// arrives as a slice.
-func (g *method) plainParam(i int) jen.Code {
-	return jen.Id(g.params[i]).Add(typ(g.m.Params[i].Type))
+	g.declare(prose(doc), name, append(params, list.code()...), nil, body...)
 }
 
 // keyPart returns the statements that add one part to a key.
@@ -119,10 +119,10 @@ func (g *method) invalidateMethods(names *readNames) {
 	m, r := g.m, g.m.Read
 	all := uint8(1<<min(len(r.Key), 8) - 1)
 
-	g.entryMethod(names.entry, fmt.Sprintf("// %s is the tag of one entry of %s%s.", names.entry, m.Name, variants(r)), all, names)
+	g.entryMethod(names.entry, fmt.Sprintf("%s is the tag of one entry of %s%s.", names.entry, m.Name, variants(r)), all, names)
 	for _, fixed := range r.Partial {
 		name := g.partialEntryName(m, fixed)
-		g.entryMethod(name, fmt.Sprintf("// %s is the tag of the entries of %s that agree in these arguments.", name, m.Name), fixed, names)
+		g.entryMethod(name, fmt.Sprintf("%s is the tag of the entries of %s that agree in these arguments.", name, m.Name), fixed, names)
 	}
 	scope := g.file.taken.inner()
 	scope.add(g.recv)
@@ -133,10 +133,10 @@ func (g *method) invalidateMethods(names *readNames) {
 	if m.Context >= 0 {
 		ctx = g.ctx
 	}
-	params := []jen.Code{jen.Id(ctx).Qual("context", "Context")}
+	var list paramList
 	for i, p := range m.Params {
 		if i != m.Context && !p.Ignored {
-			params = append(params, param(g.params[i], p))
+			list.add(g.params[i], p)
 		}
 	}
 	var args []jen.Code
@@ -147,13 +147,14 @@ func (g *method) invalidateMethods(names *readNames) {
 		return jen.Return(jen.Id(g.recv).Dot(g.cacheField).Dot("Invalidate").Call(jen.Id(ctx), tag))
 	}
 	which := "the entry of " + m.Name
-	if len(params) > 1 {
+	if len(list) > 0 {
 		which += " for these arguments"
 	}
-	g.declare([]string{fmt.Sprintf("// %s makes %s stale%s.", names.invalidate, which, variants(r))},
-		names.invalidate, params, jen.Error(), invalidate(jen.Id(g.recv).Dot(names.entry).Call(args...)))
-	g.declare([]string{fmt.Sprintf("// %s makes every entry of %s stale.", names.invalidateAll, m.Name)},
-		names.invalidateAll, []jen.Code{jen.Id(ctx).Qual("context", "Context")}, jen.Error(),
+	params := []jen.Code{jen.Id(ctx).Qual("context", "Context")}
+	g.declare(prose(fmt.Sprintf("%s makes %s stale%s.", names.invalidate, which, variants(r))),
+		names.invalidate, append(params, list.code()...), jen.Error(), invalidate(jen.Id(g.recv).Dot(names.entry).Call(args...)))
+	g.declare(prose(fmt.Sprintf("%s makes every entry of %s stale.", names.invalidateAll, m.Name)),
+		names.invalidateAll, params, jen.Error(),
 		invalidate(g.handle().Dot("AllTag").Call()))
 }
 
@@ -180,16 +181,14 @@ func (g *method) entryMethod(name, doc string, fixed uint8, names *readNames) {
 	if whole {
 		used = usedBy(r.Key, nil)
 	}
-	var params, forward []jen.Code
-	forward = append(forward, jen.Id(key))
+	var params paramList
 	for _, i := range used {
-		params = append(params, g.plainParam(i))
-		forward = append(forward, jen.Id(g.params[i]))
+		params.addPlain(g.params[i], g.m.Params[i])
 	}
 	body := []jen.Code{jen.Id(key).Op(":=").Qual(runtimePath, "NewKey").Call()}
 	switch {
 	case whole && len(r.Key) > 0:
-		body = append(body, jen.Id(g.recv).Dot(names.key).Call(forward...))
+		body = append(body, jen.Id(g.recv).Dot(names.key).Call(g.keyArgs(key, r.Key)...))
 	case !whole:
 		for i, part := range r.Key {
 			if fixed&(1<<i) == 0 {
@@ -205,7 +204,7 @@ func (g *method) entryMethod(name, doc string, fixed uint8, names *readNames) {
 	} else {
 		body = append(body, jen.Return(g.handle().Dot("Tag").Call(jen.Id(key))))
 	}
-	g.declare([]string{doc}, name, params, jen.Qual(runtimePath, "Tag"), body...)
+	g.declare(prose(doc), name, params.code(), jen.Qual(runtimePath, "Tag"), body...)
 }
 
 // partialEntryName names the method for the entries of which some key parts

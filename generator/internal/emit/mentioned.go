@@ -2,6 +2,8 @@ package emit
 
 import (
 	"go/types"
+	"maps"
+	"slices"
 
 	"github.com/cachegen/cachegen/annotations"
 )
@@ -34,6 +36,9 @@ func (f *file) mentioned(use func(path, name string)) {
 		}
 		seen[c] = true
 		inType(c.Type)
+		if c.Kind == annotations.CodecTime {
+			use("time", "time") // for the conversion of types declared after time.Time
+		}
 		inCodec(c.Elem)
 		inCodec(c.Key)
 		for _, field := range c.Fields {
@@ -89,4 +94,37 @@ func (f *file) mentioned(use func(path, name string)) {
 			}
 		}
 	}
+}
+
+// libraries returns the packages of the standard library that generated code
+// needs for its own purposes.
+func (f *file) libraries() []string {
+	needs := map[string]bool{}
+	for _, repo := range f.pkg.Repositories {
+		for _, m := range repo.Methods {
+			r := m.Read
+			if r == nil {
+				continue
+			}
+			switch r.Encoding {
+			case "gob":
+				needs["bytes"], needs["encoding/gob"] = true, true
+			case "json":
+				needs["encoding/json"] = true
+			}
+			for _, p := range m.Params {
+				switch p.Copy {
+				case annotations.CopySlice:
+					needs["slices"] = true
+				case annotations.CopyMap:
+					needs["maps"] = true
+				}
+			}
+			needs["time"] = needs["time"] || !r.TTL.Forever
+			for _, n := range r.Negative {
+				needs["time"] = needs["time"] || n.TTL > 0
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(needs))
 }

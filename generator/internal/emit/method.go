@@ -1,9 +1,6 @@
 package emit
 
 import (
-	"go/types"
-	"strings"
-
 	"github.com/dave/jennifer/jen"
 
 	"github.com/cachegen/cachegen/annotations"
@@ -26,31 +23,45 @@ type method struct {
 // newMethod names the parameters and results of m: as the interface does, but
 // for blank ones and those that would hide what generated code relies on.
 func (w *wrapper) newMethod(m *annotations.Method) *method {
-	g := &method{wrapper: w, m: m, scope: w.file.taken.inner(), recv: w.recv, field: w.fields[m.Name]}
+	g := &method{
+		wrapper: w,
+		m:       m,
+		scope:   w.file.taken.inner(),
+		recv:    w.recv,
+		params:  make([]string, len(m.Params)),
+		results: make([]string, len(m.Results)),
+		field:   w.fields[m.Name],
+	}
 	g.scope.add(w.recv)
+	// Names that can stay first, so that no other takes them.
 	for i, p := range m.Params {
-		want := p.Name
-		switch {
-		case want != "" && want != "_":
-		case i == m.Context:
-			want = "ctx"
-		default:
-			want = argName(p)
+		g.params[i] = g.scope.keep(p.Name)
+	}
+	for i, r := range m.Results {
+		g.results[i] = g.scope.keep(r.Name)
+	}
+	for i, p := range m.Params {
+		if g.params[i] != "" {
+			continue
 		}
-		g.params = append(g.params, g.pickParam(want))
-	}
-	named := false
-	for _, r := range m.Results {
-		named = named || r.Name != ""
-	}
-	for _, r := range m.Results {
-		switch {
-		case !named:
-			g.results = append(g.results, "")
-		case r.Name == "_":
-			g.results = append(g.results, "_")
+		switch unnamed := p.Name == "" || p.Name == "_"; {
+		case !unnamed:
+			g.params[i] = g.scope.pick(p.Name + "Arg")
+		case i == m.Context:
+			g.params[i] = g.scope.pick("ctx")
+		case p.Variadic:
+			g.params[i] = g.scope.pick("args")
 		default:
-			g.results = append(g.results, g.pickParam(r.Name))
+			g.params[i] = g.scope.pick("arg")
+		}
+	}
+	for i, r := range m.Results {
+		switch {
+		case g.results[i] != "" || r.Name == "":
+		case r.Name == "_":
+			g.results[i] = "_"
+		default:
+			g.results[i] = g.scope.pick(r.Name + "Result")
 		}
 	}
 	if m.Context >= 0 {
@@ -59,23 +70,6 @@ func (w *wrapper) newMethod(m *annotations.Method) *method {
 		g.ctx = g.scope.pick("ctx")
 	}
 	return g
-}
-
-// argName returns a name for a parameter that the interface leaves unnamed.
-func argName(p *annotations.Param) string {
-	if p.Variadic {
-		return "args"
-	}
-	return "arg"
-}
-
-// pickParam takes a name for a parameter: the one wanted, or with Arg behind it
-// where that would hide a name of the file.
-func (g *method) pickParam(want string) string {
-	if g.scope[want] || reserved(want) {
-		want += "Arg"
-	}
-	return g.scope.pick(want)
 }
 
 // nameResults makes sure that every result has a name, so that a closure can
@@ -100,32 +94,11 @@ func (g *method) vars() vars {
 // paramList returns the parameters of the method as its interface declares
 // them.
 func (g *method) paramList() []jen.Code {
-	var list []jen.Code
-	for i := 0; i < len(g.m.Params); i++ {
-		names := []jen.Code{jen.Id(g.params[i])}
-		for i+1 < len(g.m.Params) && sameType(g.m.Params[i], g.m.Params[i+1]) {
-			i++
-			names = append(names, jen.Id(g.params[i]))
-		}
-		if p := g.m.Params[i]; p.Variadic {
-			list = append(list, param(g.params[i], p))
-		} else {
-			list = append(list, jen.List(names...).Add(typ(p.Type)))
-		}
+	var list paramList
+	for i, p := range g.m.Params {
+		list.add(g.params[i], p)
 	}
-	return list
-}
-
-// sameType reports whether two parameters can share the mention of their type.
-func sameType(a, b *annotations.Param) bool {
-	return !a.Variadic && !b.Variadic && types.Identical(a.Type, b.Type)
-}
-
-func param(name string, p *annotations.Param) jen.Code {
-	if p.Variadic {
-		return jen.Id(name).Op("...").Add(typ(sliceElem(p.Type)))
-	}
-	return jen.Id(name).Add(typ(p.Type))
+	return list.code()
 }
 
 // resultList returns the result part of the method's signature.
@@ -173,24 +146,12 @@ func (g *method) handle() *jen.Statement {
 // declare writes a method of the wrapper behind its comment.
 func (w *wrapper) declare(doc []string, name string, params []jen.Code, results jen.Code, body ...jen.Code) {
 	out := w.file.out
-	for _, line := range doc {
-		out.Comment(line)
-	}
+	comment(out, doc)
 	if results == nil {
 		results = jen.Empty()
 	}
 	out.Func().Params(jen.Id(w.recv).Op("*").Id(w.repo.Wrapper)).Id(name).Params(params...).Add(results).Block(body...)
 	out.Line()
-}
-
-// docOf returns the comment of a method: the user's own, then the policy, which
-// is worded to follow the method's name.
-func docOf(m *annotations.Method, policy string) []string {
-	if m.Doc == "" {
-		return commentLines(m.Name + " " + policy)
-	}
-	policy = upperFirst(strings.TrimPrefix(policy, "is "))
-	return append(append(commentLines(m.Doc), "//"), commentLines(policy)...)
 }
 
 // oneLine returns a function body of one statement on one line.
@@ -205,12 +166,4 @@ func body(stmts ...jen.Code) jen.Code {
 		return oneLine(stmts[0])
 	}
 	return jen.Block(stmts...)
-}
-
-func commentLines(text string) []string {
-	var lines []string
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		lines = append(lines, strings.TrimRight("// "+line, " \t"))
-	}
-	return lines
 }

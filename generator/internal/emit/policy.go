@@ -11,11 +11,11 @@ import (
 )
 
 // readPolicy says in a sentence or two how a read is cached.
-func readPolicy(m *annotations.Method) string {
+func readPolicy(m *annotations.Method, params []string) string {
 	r := m.Read
 	var s strings.Builder
 	s.WriteString("is cached " + lifetime(r.TTL))
-	if key := keyTexts(r); key != "" {
+	if key := keyTexts(r, params); key != "" {
 		s.WriteString(" by " + key)
 	}
 	for i, cond := range r.When {
@@ -37,10 +37,10 @@ func readPolicy(m *annotations.Method) string {
 }
 
 // readSummary is the same in a few words, for a table.
-func readSummary(m *annotations.Method) string {
+func readSummary(m *annotations.Method, params []string) string {
 	r := m.Read
 	s := lifetime(r.TTL)
-	if key := keyTexts(r); key != "" {
+	if key := keyTexts(r, params); key != "" {
 		s += " by " + key
 	}
 	if len(r.Depends) > 0 {
@@ -59,14 +59,19 @@ func lifetime(ttl annotations.TTL) string {
 	return "for " + shortDuration(ttl.Duration)
 }
 
-// keyTexts lists what tells one entry of a read from another.
-func keyTexts(r *annotations.Read) string {
+// keyTexts lists what tells one entry of a read from another. A parameter goes
+// by its name in the generated method.
+func keyTexts(r *annotations.Read, params []string) string {
 	var list []string
 	for _, part := range r.Vary {
 		list = append(list, part.Expr.Text)
 	}
 	for _, part := range r.Key {
-		list = append(list, part.Expr.Text)
+		if isName(part.Expr) {
+			list = append(list, params[part.Expr.Parts[0].Index])
+		} else {
+			list = append(list, part.Expr.Text)
+		}
 	}
 	return strings.Join(list, ", ")
 }

@@ -81,12 +81,6 @@ func (g *method) negatives() *jen.Statement {
 func (g *method) read() {
 	r, names := g.m.Read, g.names[g.m.Name]
 	key := g.scope.pick("key")
-	inner := g.scope.inner()
-	result, err, ok := inner.pick("result"), "_", inner.pick("ok")
-	if g.m.Err >= 0 {
-		err = inner.pick("err")
-	}
-
 	var stmts []jen.Code
 	if g.m.Context < 0 {
 		stmts = append(stmts, jen.Id(g.ctx).Op(":=").Qual("context", "Background").Call())
@@ -107,13 +101,15 @@ func (g *method) read() {
 	if len(r.Key) > 0 {
 		stmts = append(stmts, jen.Id(g.recv).Dot(names.key).Call(g.keyArgs(key, r.Key)...))
 	}
+	// The names of results are free again in the block of an if.
+	inner := g.scope.without(g.results)
+	result, err := inner.pick("result"), "_"
 	returned := []jen.Code{jen.Id(result)}
 	if g.m.Err >= 0 {
+		err = inner.pick("err")
 		returned = append(returned, jen.Id(err))
-		if g.m.Err < g.m.Result {
-			slices.Reverse(returned)
-		}
 	}
+	ok := inner.pick("ok")
 	stmts = append(stmts, jen.If(
 		jen.List(jen.Id(result), jen.Id(err), jen.Id(ok)).Op(":=").Add(g.handle()).Dot("Lookup").Call(jen.Id(g.ctx), jen.Id(key)),
 		jen.Id(ok),
@@ -123,15 +119,16 @@ func (g *method) read() {
 	stmts = append(stmts, copies...)
 	load := g.handle().Dot("Load").Call(jen.Id(g.ctx), jen.Id(key),
 		jen.Qual(runtimePath, "Loader").Index(typ(g.m.Results[g.m.Result].Type)).Add(lines(g.loader(params))))
-	if g.m.Err >= 0 && g.m.Err > g.m.Result {
+	if g.m.Err >= 0 {
 		stmts = append(stmts, jen.Return(load))
 	} else {
+		result := g.scope.pick("result")
 		stmts = append(stmts,
-			jen.List(jen.Id(result), jen.Id(err)).Op(":=").Add(load),
-			jen.Return(returned...),
+			jen.List(jen.Id(result), jen.Id("_")).Op(":=").Add(load),
+			jen.Return(jen.Id(result)),
 		)
 	}
-	g.declare(docOf(g.m, readPolicy(g.m)), g.m.Name, g.paramList(), g.resultList(), stmts...)
+	g.declare(docOf(g.m, readPolicy(g.m, g.params)), g.m.Name, g.paramList(), g.resultList(), stmts...)
 
 	g.keyMethods(names)
 	g.invalidateMethods(names)
@@ -141,34 +138,20 @@ func (g *method) read() {
 // that is known before the call does not allow it; nil if there is none.
 func (g *method) skip() jen.Code {
 	var alternatives []jen.Code
-	single := 0
-	for _, cond := range g.m.Read.When {
-		if !cond.Expr.UsesResult {
-			single++
-		}
-	}
 	for _, cond := range g.m.Read.When {
 		if cond.Expr.UsesResult {
 			continue
 		}
 		v := g.vars()
-		var not *jen.Statement
 		switch {
 		case cond.Expr.MayPanic:
-			holds := v.expr(cond.Expr)
-			if cond.Negate {
-				holds = jen.Op("!").Add(v.operand(cond.Expr))
-			}
-			not = jen.Op("!").Qual(runtimePath, "Holds").Call(
-				jen.Func().Params().Bool().Add(oneLine(jen.Return(holds))))
-		case cond.Negate && single == 1:
-			not = v.expr(cond.Expr)
+			alternatives = append(alternatives, jen.Op("!").Qual(runtimePath, "Holds").Call(
+				jen.Func().Params().Bool().Add(oneLine(jen.Return(v.condition(cond))))))
 		case cond.Negate:
-			not = v.operand(cond.Expr)
+			alternatives = append(alternatives, v.inHeader(cond.Expr))
 		default:
-			not = jen.Op("!").Add(v.operand(cond.Expr))
+			alternatives = append(alternatives, jen.Op("!").Add(v.operand(cond.Expr)))
 		}
-		alternatives = append(alternatives, not)
 	}
 	if len(alternatives) == 0 {
 		return nil
@@ -214,7 +197,7 @@ func (g *method) loader(params []string) []jen.Code {
 	result := typ(g.m.Results[g.m.Result].Type)
 
 	// Every closure has its own parameters, chosen against everything around.
-	inner := g.scope.inner()
+	inner := g.scope.without(g.results)
 	resultName, tags := inner.pick("result"), inner.pick("tags")
 	v := vars{params: params, results: make([]string, len(g.m.Results))}
 	for i := range v.results {
@@ -222,27 +205,16 @@ func (g *method) loader(params []string) []jen.Code {
 	}
 	v.results[g.m.Result] = resultName
 
-	callParams := slices.Clone(params)
-	callCtx := g.ctx
+	ctxParam := jen.Qual("context", "Context")
 	if g.m.Context >= 0 {
-		callParams[g.m.Context] = callCtx
-	} else {
-		callCtx = "_"
+		ctxParam = jen.Id(g.ctx).Add(ctxParam)
 	}
-	call := []jen.Code{jen.Return(g.call(callParams))}
-	switch {
-	case g.m.Err < 0:
-		call = []jen.Code{jen.Return(g.call(callParams), jen.Nil())}
-	case g.m.Err < g.m.Result:
-		err := inner.inner().pick("err")
-		call = []jen.Code{
-			jen.List(jen.Id(err), jen.Id(resultName)).Op(":=").Add(g.call(callParams)),
-			jen.Return(jen.Id(resultName), jen.Id(err)),
-		}
+	call := jen.Return(g.call(params))
+	if g.m.Err < 0 {
+		call = jen.Return(g.call(params), jen.Nil())
 	}
 	values := []jen.Code{
-		field("Call", jen.Func().Params(jen.Id(callCtx).Qual("context", "Context")).
-			Params(result.Clone(), jen.Error()).Add(body(call...))),
+		field("Call", jen.Func().Params(ctxParam).Params(result.Clone(), jen.Error()).Add(body(call))),
 	}
 
 	tagsParam := jen.Id(tags).Op("*").Qual(runtimePath, "Tags")
@@ -264,22 +236,22 @@ func (g *method) loader(params []string) []jen.Code {
 			g.addTags(tags, after, v, inner))))
 	}
 
-	var store []jen.Code
+	var store []*annotations.Condition
 	for _, cond := range r.When {
-		switch {
-		case !cond.Expr.UsesResult:
-		case cond.Negate:
-			store = append(store, jen.Op("!").Add(v.operand(cond.Expr)))
-		default:
-			store = append(store, v.operand(cond.Expr))
+		if cond.Expr.UsesResult {
+			store = append(store, cond)
 		}
 	}
 	if len(store) > 0 {
 		values = append(values, field("Store", jen.Func().Params(resultParam.Clone()).Bool().Add(oneLine(
-			jen.Return(join(store, "&&"))))))
+			jen.Return(v.conditions(store))))))
 	}
 	if r.TTL.Expr != nil {
-		values = append(values, field("TTL", jen.Func().Params(resultParam.Clone()).Qual("time", "Duration").Add(oneLine(
+		param := resultParam.Clone()
+		if !r.TTL.Expr.UsesResult {
+			param = result.Clone()
+		}
+		values = append(values, field("TTL", jen.Func().Params(param).Qual("time", "Duration").Add(oneLine(
 			jen.Return(v.expr(r.TTL.Expr))))))
 	}
 	return values

@@ -3,7 +3,6 @@ package emit
 import (
 	"bytes"
 	"fmt"
-	"go/types"
 	"strings"
 	"text/tabwriter"
 
@@ -46,7 +45,7 @@ func (f *file) repository(repo *annotations.Repository) {
 			g.bypass()
 		}
 	}
-	w.declare([]string{fmt.Sprintf("// Unwrap returns the uncached %s.", repo.Name)},
+	w.declare(prose("Unwrap returns the uncached "+repo.Name+"."),
 		"Unwrap", nil, jen.Id(repo.Name),
 		jen.Return(jen.Id(w.recv).Dot(w.nextField)))
 }
@@ -71,12 +70,15 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 			params.add(p.Name)
 		}
 	}
-	w.recv = params.pick("c")
-	w.nextField = w.members.pickMember("next")
-	w.cacheField = w.members.pickMember("cache")
+	w.recv = params.pickOf("c", "cached")
+	w.nextField = w.members.pickMember("next", "")
+	w.cacheField = w.members.pickMember("cache", "")
 	for _, m := range repo.Methods {
-		if m.Role == annotations.RoleRead || m.Role == annotations.RoleWrite {
-			w.fields[m.Name] = w.members.pickMember(lowerFirst(m.Name))
+		switch m.Role {
+		case annotations.RoleRead:
+			w.fields[m.Name] = w.members.pickMember(lowerFirst(m.Name), "Read")
+		case annotations.RoleWrite:
+			w.fields[m.Name] = w.members.pickMember(lowerFirst(m.Name), "Write")
 		}
 	}
 	for _, m := range repo.Methods {
@@ -85,9 +87,9 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 		}
 		name := lowerFirst(m.Name)
 		w.names[m.Name] = &readNames{
-			key:           w.members.pickMember(name + "Key"),
-			vary:          w.members.pickMember(name + "Vary"),
-			entry:         w.members.pickMember(name + "Entry"),
+			key:           w.members.pickMember(name+"Key", ""),
+			vary:          w.members.pickMember(name+"Vary", ""),
+			entry:         w.members.pickMember(name+"Entry", ""),
 			invalidate:    inExportOf(m.Name, "Invalidate", m.Name),
 			invalidateAll: inExportOf(m.Name, "InvalidateAll", m.Name),
 		}
@@ -97,9 +99,8 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 
 func (w *wrapper) typeDecl() {
 	out := w.file.out
-	out.Comment(fmt.Sprintf("// %s answers the reads of %s from a cache", w.repo.Wrapper, w.repo.Name))
-	out.Comment("// and, on each of its writes, invalidates what the write makes stale. It is safe")
-	out.Comment("// for concurrent use if the repository behind it is.")
+	comment(out, prose(fmt.Sprintf("%s answers the reads of %s from a cache and, on each of its writes, invalidates what the write makes stale. "+
+		"It is safe for concurrent use if the repository behind it is.", w.repo.Wrapper, w.repo.Name)))
 	out.Comment("//")
 	for _, line := range w.table() {
 		out.Comment("//\t" + line)
@@ -133,7 +134,7 @@ func (w *wrapper) table() []string {
 	for _, m := range w.repo.Methods {
 		switch m.Role {
 		case annotations.RoleRead:
-			fmt.Fprintf(tab, "%s\tread\t%s\n", m.Name, readSummary(m))
+			fmt.Fprintf(tab, "%s\tread\t%s\n", m.Name, readSummary(m, w.newMethod(m).params))
 		case annotations.RoleWrite:
 			fmt.Fprintf(tab, "%s\twrite\tinvalidates %s\n", m.Name, targetTexts(m.Write.Invalidates))
 		case annotations.RoleBypass:
@@ -171,8 +172,8 @@ func (w *wrapper) constructor() {
 				jen.Id(cache), jen.Lit(w.repo.ID), jen.Lit(m.Name))))
 		}
 	}
-	out.Comment(fmt.Sprintf("// %s returns next behind cache. Wrappers that", w.repo.Constructor))
-	out.Comment("// share a cache share their entries: one cache serves one source of data.")
+	comment(out, prose(w.repo.Constructor+" returns next behind cache. Wrappers that share a cache share their entries: "+
+		"one cache serves one source of data."))
 	out.Func().Id(w.repo.Constructor).Params(
 		jen.Id(next).Id(w.repo.Name),
 		jen.Id(cache).Op("*").Qual(runtimePath, "Cache"),
@@ -194,11 +195,4 @@ func (g *method) bypass() {
 		call = jen.Return(call)
 	}
 	g.declare(doc, g.m.Name, g.paramList(), g.resultList(), call)
-}
-
-func sliceElem(t types.Type) types.Type {
-	if s, ok := t.Underlying().(*types.Slice); ok {
-		return s.Elem()
-	}
-	return t
 }

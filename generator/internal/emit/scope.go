@@ -29,10 +29,31 @@ func (s scope) pick(want string) string {
 	return name
 }
 
+// keep takes a name if it is new, else it returns "".
+func (s scope) keep(name string) string {
+	if name == "" || s[name] || reserved(name) {
+		return ""
+	}
+	s[name] = true
+	return name
+}
+
+// without returns a scope in which the given names may be used again.
+func (s scope) without(names []string) scope {
+	c := s.inner()
+	for _, name := range names {
+		delete(c, name)
+	}
+	return c
+}
+
 // pickMember is pick for a field or method, which may be named like what is
-// predeclared.
-func (s scope) pickMember(want string) string {
-	if !token.IsKeyword(want) && !s[want] {
+// predeclared. In place of a keyword it takes the word with what behind it.
+func (s scope) pickMember(want, what string) string {
+	if token.IsKeyword(want) {
+		want += what
+	}
+	if !s[want] {
 		s[want] = true
 		return want
 	}
@@ -40,13 +61,16 @@ func (s scope) pickMember(want string) string {
 }
 
 // pickIndex takes a name for an index.
-func (s scope) pickIndex() string {
-	for _, name := range []string{"i", "j", "k"} {
-		if !s[name] {
-			return s.pick(name)
+func (s scope) pickIndex() string { return s.pickOf("i", "j", "k") }
+
+// pickOf takes the first of the names that is new, or the first with a number.
+func (s scope) pickOf(names ...string) string {
+	for _, name := range names {
+		if name := s.keep(name); name != "" {
+			return name
 		}
 	}
-	return s.pick("i")
+	return s.pick(names[0])
 }
 
 // inner returns a scope in which every name of s is in use too.

@@ -46,7 +46,7 @@ func (g *method) addTagStmts(tags string, targets []*annotations.Target, v vars,
 		}
 		loop := jen.Id(tags).Dot("Add").Call(g.tag(t, v))
 		for i, each := range slices.Backward(t.Each) {
-			loop = jen.For(jen.List(jen.Id("_"), jen.Id(v.elems[i])).Op(":=").Range().Add(v.expr(each.Base))).Block(loop)
+			loop = jen.For(jen.List(jen.Id("_"), jen.Id(v.elems[i])).Op(":=").Range().Add(v.inHeader(each.Base))).Block(loop)
 		}
 		stmts = append(stmts, loop)
 	}
@@ -177,7 +177,7 @@ func (f *file) tags() {
 			f.declareTag(t, partialTag(t, fixed), uint(fixed))
 		}
 		if t.AllFunc != "" {
-			f.out.Comment(fmt.Sprintf("// %s stands for every instance of the tag %s.", t.AllFunc, t.Name))
+			comment(f.out, prose(fmt.Sprintf("%s stands for every instance of the tag %s.", t.AllFunc, t.Name)))
 			f.out.Func().Id(t.AllFunc).Params().Qual(runtimePath, "Tag").Block(
 				jen.Return(jen.Qual(runtimePath, "AllTag").Call(append([]jen.Code{jen.Lit(t.ID)}, patterns(t.Partial)...)...)))
 			f.out.Line()
@@ -188,7 +188,7 @@ func (f *file) tags() {
 // declareTag writes the function of one tag for a set of given arguments.
 func (f *file) declareTag(t *annotations.Tag, name string, fixed uint) {
 	if len(t.Params) == 0 {
-		f.out.Comment(fmt.Sprintf("// %s is the tag %s.", name, t.Name))
+		comment(f.out, prose(fmt.Sprintf("%s is the tag %s.", name, t.Name)))
 		f.out.Func().Id(name).Params().Qual(runtimePath, "Tag").Block(
 			jen.Return(jen.Qual(runtimePath, "NewKey").Call().Dot("Tag").Call(jen.Lit(t.ID))))
 		f.out.Line()
@@ -222,7 +222,7 @@ func (f *file) declareTag(t *annotations.Tag, name string, fixed uint) {
 		method = "PatternTag"
 	}
 	body = append(body, jen.Return(jen.Id(key).Dot(method).Call(append([]jen.Code{jen.Lit(t.ID)}, patterns(t.Partial)...)...)))
-	f.out.Comment(fmt.Sprintf("// %s is the tag %s(%s).", name, t.Name, strings.Join(texts, ", ")))
+	comment(f.out, prose(fmt.Sprintf("%s is the tag %s(%s).", name, t.Name, strings.Join(texts, ", "))))
 	f.out.Func().Id(name).Params(params...).Qual(runtimePath, "Tag").Block(body...)
 	f.out.Line()
 }
