@@ -1,0 +1,53 @@
+package emit
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dave/jennifer/jen"
+
+	"github.com/cachegen/cachegen/annotations"
+)
+
+// comment writes the lines of a comment.
+func comment(out *jen.File, lines []string) {
+	for _, line := range lines {
+		out.Comment(line)
+	}
+}
+
+// docOf returns the comment of a method: the user's own, then the policy, which
+// is worded to follow the method's name.
+func docOf(m *annotations.Method, policy string) []string {
+	if m.Doc == "" {
+		return prose(m.Name + " " + policy)
+	}
+	policy = upperFirst(strings.TrimPrefix(policy, "is "))
+	return append(append(verbatim(m.Doc), "//"), prose(policy)...)
+}
+
+// verbatim returns a text as a comment, line by line.
+func verbatim(text string) []string {
+	var lines []string
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		lines = append(lines, strings.TrimRight("// "+line, " \t"))
+	}
+	return lines
+}
+
+// proseWidth is the most columns of a line of prose, unless a word takes more.
+const proseWidth = 80
+
+// prose returns a paragraph as a comment.
+func prose(text string) []string {
+	var lines []string
+	line := "//"
+	for _, word := range strings.Fields(text) {
+		if line != "//" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > proseWidth {
+			lines = append(lines, line)
+			line = "//"
+		}
+		line += " " + word
+	}
+	return append(lines, line)
+}
