@@ -16,8 +16,8 @@ import (
 const _ = cacheruntime.GeneratedCodeVersion1
 
 // CachedAuthorRepository answers the reads of AuthorRepository from a cache
-// and, on each of its writes, invalidates what the write makes stale. It is safe
-// for concurrent use if the repository behind it is.
+// and, on each of its writes, invalidates what the write makes stale. It is
+// safe for concurrent use if the repository behind it is.
 //
 //	ByID         read   for 1h by id; depends on Author(id)
 //	ByEmail      read   for 1h by strings.ToLower(email); depends on Author(result.ID)
@@ -42,8 +42,8 @@ type CachedAuthorRepository struct {
 // If this does not compile, AuthorRepository has changed: run "go generate".
 var _ AuthorRepository = (*CachedAuthorRepository)(nil)
 
-// NewCachedAuthorRepository returns next behind cache. Wrappers that
-// share a cache share their entries: one cache serves one source of data.
+// NewCachedAuthorRepository returns next behind cache. Wrappers that share a
+// cache share their entries: one cache serves one source of data.
 func NewCachedAuthorRepository(next AuthorRepository, cache *cacheruntime.Cache) *CachedAuthorRepository {
 	return &CachedAuthorRepository{
 		next:  next,
@@ -96,7 +96,8 @@ func NewCachedAuthorRepository(next AuthorRepository, cache *cacheruntime.Cache)
 
 // ByID returns an author, or ErrNotFound.
 //
-// Cached for 1h by id. It depends on Author(id). It remembers ErrNotFound for 1m.
+// Cached for 1h by id. It depends on Author(id). It remembers ErrNotFound for
+// 1m.
 func (c *CachedAuthorRepository) ByID(ctx context.Context, id int64) (*Author, error) {
 	key := c.byID.Key(ctx)
 	defer key.Release()
@@ -135,7 +136,8 @@ func (c *CachedAuthorRepository) InvalidateAllByID(ctx context.Context) error {
 // ByEmail returns the author with an address, or ErrNotFound. Addresses
 // that differ in case are the same address, and the same entry.
 //
-// Cached for 1h by strings.ToLower(email). It depends on Author(result.ID). It remembers ErrNotFound for 1m.
+// Cached for 1h by strings.ToLower(email). It depends on Author(result.ID). It
+// remembers ErrNotFound for 1m.
 func (c *CachedAuthorRepository) ByEmail(ctx context.Context, email string) (*Author, error) {
 	key := c.byEmail.Key(ctx)
 	defer key.Release()
@@ -298,8 +300,8 @@ func (c *CachedAuthorRepository) Unwrap() AuthorRepository {
 }
 
 // CachedCommentRepository answers the reads of CommentRepository from a cache
-// and, on each of its writes, invalidates what the write makes stale. It is safe
-// for concurrent use if the repository behind it is.
+// and, on each of its writes, invalidates what the write makes stale. It is
+// safe for concurrent use if the repository behind it is.
 //
 //	ByPost  read   for 5m by post, page; depends on Discussion(post)
 //	Counts  read   for 5m by posts; depends on Discussion(posts[*])
@@ -320,8 +322,8 @@ type CachedCommentRepository struct {
 // If this does not compile, CommentRepository has changed: run "go generate".
 var _ CommentRepository = (*CachedCommentRepository)(nil)
 
-// NewCachedCommentRepository returns next behind cache. Wrappers that
-// share a cache share their entries: one cache serves one source of data.
+// NewCachedCommentRepository returns next behind cache. Wrappers that share a
+// cache share their entries: one cache serves one source of data.
 func NewCachedCommentRepository(next CommentRepository, cache *cacheruntime.Cache) *CachedCommentRepository {
 	return &CachedCommentRepository{
 		next:  next,
@@ -358,57 +360,57 @@ func NewCachedCommentRepository(next CommentRepository, cache *cacheruntime.Cach
 // ByPost returns a page of the comments on a post, the oldest first.
 //
 // Cached for 5m by post, page. It depends on Discussion(post).
-func (c2 *CachedCommentRepository) ByPost(ctx context.Context, post int64, page Page) ([]Comment, error) {
-	key := c2.byPost.Key(ctx)
+func (cached *CachedCommentRepository) ByPost(ctx context.Context, post int64, page Page) ([]Comment, error) {
+	key := cached.byPost.Key(ctx)
 	defer key.Release()
-	c2.byPostKey(key, post, page)
-	if result, err, ok := c2.byPost.Lookup(ctx, key); ok {
+	cached.byPostKey(key, post, page)
+	if result, err, ok := cached.byPost.Lookup(ctx, key); ok {
 		return result, err
 	}
-	return c2.byPost.Load(ctx, key, cacheruntime.Loader[[]Comment]{
-		Call:    func(ctx context.Context) ([]Comment, error) { return c2.next.ByPost(ctx, post, page) },
+	return cached.byPost.Load(ctx, key, cacheruntime.Loader[[]Comment]{
+		Call:    func(ctx context.Context) ([]Comment, error) { return cached.next.ByPost(ctx, post, page) },
 		Depends: func(tags *cacheruntime.Tags) { tags.Add(DiscussionTag(post)) },
 	})
 }
 
 // byPostKey adds what tells one entry of ByPost from another.
-func (c2 *CachedCommentRepository) byPostKey(key *cacheruntime.Key, post int64, page Page) {
+func (cached *CachedCommentRepository) byPostKey(key *cacheruntime.Key, post int64, page Page) {
 	key.Int(post)
 	cacheKeyPage(key, page)
 }
 
 // byPostEntry is the tag of one entry of ByPost.
-func (c2 *CachedCommentRepository) byPostEntry(post int64, page Page) cacheruntime.Tag {
+func (cached *CachedCommentRepository) byPostEntry(post int64, page Page) cacheruntime.Tag {
 	key := cacheruntime.NewKey()
-	c2.byPostKey(key, post, page)
-	return c2.byPost.Tag(key)
+	cached.byPostKey(key, post, page)
+	return cached.byPost.Tag(key)
 }
 
 // InvalidateByPost makes the entry of ByPost for these arguments stale.
-func (c2 *CachedCommentRepository) InvalidateByPost(ctx context.Context, post int64, page Page) error {
-	return c2.cache.Invalidate(ctx, c2.byPostEntry(post, page))
+func (cached *CachedCommentRepository) InvalidateByPost(ctx context.Context, post int64, page Page) error {
+	return cached.cache.Invalidate(ctx, cached.byPostEntry(post, page))
 }
 
 // InvalidateAllByPost makes every entry of ByPost stale.
-func (c2 *CachedCommentRepository) InvalidateAllByPost(ctx context.Context) error {
-	return c2.cache.Invalidate(ctx, c2.byPost.AllTag())
+func (cached *CachedCommentRepository) InvalidateAllByPost(ctx context.Context) error {
+	return cached.cache.Invalidate(ctx, cached.byPost.AllTag())
 }
 
 // Counts returns how many comments each of the posts has. Posts without
 // one are left out.
 //
 // Cached for 5m by posts. It depends on Discussion(posts[*]).
-func (c2 *CachedCommentRepository) Counts(ctx context.Context, posts []int64) (map[int64]int, error) {
-	key := c2.counts.Key(ctx)
+func (cached *CachedCommentRepository) Counts(ctx context.Context, posts []int64) (map[int64]int, error) {
+	key := cached.counts.Key(ctx)
 	defer key.Release()
-	c2.countsKey(key, posts)
-	if result, err, ok := c2.counts.Lookup(ctx, key); ok {
+	cached.countsKey(key, posts)
+	if result, err, ok := cached.counts.Lookup(ctx, key); ok {
 		return result, err
 	}
 	// The load may outlive this call.
 	postsCopy := slices.Clone(posts)
-	return c2.counts.Load(ctx, key, cacheruntime.Loader[map[int64]int]{
-		Call: func(ctx context.Context) (map[int64]int, error) { return c2.next.Counts(ctx, postsCopy) },
+	return cached.counts.Load(ctx, key, cacheruntime.Loader[map[int64]int]{
+		Call: func(ctx context.Context) (map[int64]int, error) { return cached.next.Counts(ctx, postsCopy) },
 		Depends: func(tags *cacheruntime.Tags) {
 			for _, post := range postsCopy {
 				tags.Add(DiscussionTag(post))
@@ -418,7 +420,7 @@ func (c2 *CachedCommentRepository) Counts(ctx context.Context, posts []int64) (m
 }
 
 // countsKey adds what tells one entry of Counts from another.
-func (c2 *CachedCommentRepository) countsKey(key *cacheruntime.Key, posts []int64) {
+func (cached *CachedCommentRepository) countsKey(key *cacheruntime.Key, posts []int64) {
 	if posts == nil {
 		key.Nil()
 	} else {
@@ -430,77 +432,77 @@ func (c2 *CachedCommentRepository) countsKey(key *cacheruntime.Key, posts []int6
 }
 
 // countsEntry is the tag of one entry of Counts.
-func (c2 *CachedCommentRepository) countsEntry(posts []int64) cacheruntime.Tag {
+func (cached *CachedCommentRepository) countsEntry(posts []int64) cacheruntime.Tag {
 	key := cacheruntime.NewKey()
-	c2.countsKey(key, posts)
-	return c2.counts.Tag(key)
+	cached.countsKey(key, posts)
+	return cached.counts.Tag(key)
 }
 
 // InvalidateCounts makes the entry of Counts for these arguments stale.
-func (c2 *CachedCommentRepository) InvalidateCounts(ctx context.Context, posts []int64) error {
-	return c2.cache.Invalidate(ctx, c2.countsEntry(posts))
+func (cached *CachedCommentRepository) InvalidateCounts(ctx context.Context, posts []int64) error {
+	return cached.cache.Invalidate(ctx, cached.countsEntry(posts))
 }
 
 // InvalidateAllCounts makes every entry of Counts stale.
-func (c2 *CachedCommentRepository) InvalidateAllCounts(ctx context.Context) error {
-	return c2.cache.Invalidate(ctx, c2.counts.AllTag())
+func (cached *CachedCommentRepository) InvalidateAllCounts(ctx context.Context) error {
+	return cached.cache.Invalidate(ctx, cached.counts.AllTag())
 }
 
 // Latest returns the latest comments on any post, the latest first.
 //
 // Cached for 5m by limit. It depends on Discussion(*).
-func (c2 *CachedCommentRepository) Latest(ctx context.Context, limit int) ([]Comment, error) {
-	key := c2.latest.Key(ctx)
+func (cached *CachedCommentRepository) Latest(ctx context.Context, limit int) ([]Comment, error) {
+	key := cached.latest.Key(ctx)
 	defer key.Release()
-	c2.latestKey(key, limit)
-	if result, err, ok := c2.latest.Lookup(ctx, key); ok {
+	cached.latestKey(key, limit)
+	if result, err, ok := cached.latest.Lookup(ctx, key); ok {
 		return result, err
 	}
-	return c2.latest.Load(ctx, key, cacheruntime.Loader[[]Comment]{
-		Call:    func(ctx context.Context) ([]Comment, error) { return c2.next.Latest(ctx, limit) },
+	return cached.latest.Load(ctx, key, cacheruntime.Loader[[]Comment]{
+		Call:    func(ctx context.Context) ([]Comment, error) { return cached.next.Latest(ctx, limit) },
 		Depends: func(tags *cacheruntime.Tags) { tags.Add(AllDiscussionTag()) },
 	})
 }
 
 // latestKey adds what tells one entry of Latest from another.
-func (c2 *CachedCommentRepository) latestKey(key *cacheruntime.Key, limit int) {
+func (cached *CachedCommentRepository) latestKey(key *cacheruntime.Key, limit int) {
 	key.Int(int64(limit))
 }
 
 // latestEntry is the tag of one entry of Latest.
-func (c2 *CachedCommentRepository) latestEntry(limit int) cacheruntime.Tag {
+func (cached *CachedCommentRepository) latestEntry(limit int) cacheruntime.Tag {
 	key := cacheruntime.NewKey()
-	c2.latestKey(key, limit)
-	return c2.latest.Tag(key)
+	cached.latestKey(key, limit)
+	return cached.latest.Tag(key)
 }
 
 // InvalidateLatest makes the entry of Latest for these arguments stale.
-func (c2 *CachedCommentRepository) InvalidateLatest(ctx context.Context, limit int) error {
-	return c2.cache.Invalidate(ctx, c2.latestEntry(limit))
+func (cached *CachedCommentRepository) InvalidateLatest(ctx context.Context, limit int) error {
+	return cached.cache.Invalidate(ctx, cached.latestEntry(limit))
 }
 
 // InvalidateAllLatest makes every entry of Latest stale.
-func (c2 *CachedCommentRepository) InvalidateAllLatest(ctx context.Context) error {
-	return c2.cache.Invalidate(ctx, c2.latest.AllTag())
+func (cached *CachedCommentRepository) InvalidateAllLatest(ctx context.Context) error {
+	return cached.cache.Invalidate(ctx, cached.latest.AllTag())
 }
 
 // Add stores a new comment and fills in its ID.
 //
 // Invalidates Discussion(c.PostID).
-func (c2 *CachedCommentRepository) Add(ctx context.Context, c *Comment) error {
-	write := c2.add.Begin(ctx, func(tags *cacheruntime.Tags) {
+func (cached *CachedCommentRepository) Add(ctx context.Context, c *Comment) error {
+	write := cached.add.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllDiscussionTag(), func() { tags.Add(DiscussionTag(c.PostID)) })
 	})
 	defer write.End()
-	return write.Returned(c2.next.Add(ctx, c))
+	return write.Returned(cached.next.Add(ctx, c))
 }
 
 // Remove deletes comments with the replies to them, and returns the posts
 // they were on. Comments that do not exist are passed over.
 //
 // Invalidates Discussion(posts[*]).
-func (c2 *CachedCommentRepository) Remove(ctx context.Context, ids []int64) (posts []int64, err error) {
-	write := c2.remove.Begin(ctx, func(tags *cacheruntime.Tags) {
+func (cached *CachedCommentRepository) Remove(ctx context.Context, ids []int64) (posts []int64, err error) {
+	write := cached.remove.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Result(AllDiscussionTag(), func() {
 			for _, post := range posts {
 				tags.Add(DiscussionTag(post))
@@ -508,19 +510,19 @@ func (c2 *CachedCommentRepository) Remove(ctx context.Context, ids []int64) (pos
 		})
 	})
 	defer write.End()
-	posts, err = c2.next.Remove(ctx, ids)
+	posts, err = cached.next.Remove(ctx, ids)
 	write.Returned(err)
 	return posts, err
 }
 
 // Unwrap returns the uncached CommentRepository.
-func (c2 *CachedCommentRepository) Unwrap() CommentRepository {
-	return c2.next
+func (cached *CachedCommentRepository) Unwrap() CommentRepository {
+	return cached.next
 }
 
-// CachedPostRepository answers the reads of PostRepository from a cache
-// and, on each of its writes, invalidates what the write makes stale. It is safe
-// for concurrent use if the repository behind it is.
+// CachedPostRepository answers the reads of PostRepository from a cache and, on
+// each of its writes, invalidates what the write makes stale. It is safe for
+// concurrent use if the repository behind it is.
 //
 //	ByID      read    for 10m by Locale(ctx), id; depends on Post(id), Author(result.AuthorID)
 //	List      read    for 10m by Locale(ctx), filter, page; depends on Feed, Post(result[*].ID), Author(result[*].AuthorID)
@@ -554,8 +556,8 @@ type CachedPostRepository struct {
 // If this does not compile, PostRepository has changed: run "go generate".
 var _ PostRepository = (*CachedPostRepository)(nil)
 
-// NewCachedPostRepository returns next behind cache. Wrappers that
-// share a cache share their entries: one cache serves one source of data.
+// NewCachedPostRepository returns next behind cache. Wrappers that share a
+// cache share their entries: one cache serves one source of data.
 func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *CachedPostRepository {
 	return &CachedPostRepository{
 		next:  next,
@@ -621,7 +623,8 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 
 // ByID returns a post, or ErrNotFound.
 //
-// Cached for 10m by Locale(ctx), id, unless Editor(ctx). It depends on Post(id), Author(result.AuthorID). It remembers ErrNotFound for 5m.
+// Cached for 10m by Locale(ctx), id, unless Editor(ctx). It depends on
+// Post(id), Author(result.AuthorID). It remembers ErrNotFound for 5m.
 func (c *CachedPostRepository) ByID(ctx context.Context, id int64) (*Post, error) {
 	if !cacheruntime.Holds(func() bool { return !Editor(ctx) }) {
 		c.byID.Skip(ctx)
@@ -629,7 +632,7 @@ func (c *CachedPostRepository) ByID(ctx context.Context, id int64) (*Post, error
 	}
 	key := c.byID.Key(ctx)
 	defer key.Release()
-	c.byIDVary(key, ctx)
+	c.byIDVary(ctx, key)
 	key.Args()
 	c.byIDKey(key, id)
 	if result, err, ok := c.byID.Lookup(ctx, key); ok {
@@ -643,7 +646,7 @@ func (c *CachedPostRepository) ByID(ctx context.Context, id int64) (*Post, error
 }
 
 // byIDVary adds what every key of ByID varies by.
-func (c *CachedPostRepository) byIDVary(key *cacheruntime.Key, ctx context.Context) {
+func (c *CachedPostRepository) byIDVary(ctx context.Context, key *cacheruntime.Key) {
 	defer key.Recover()
 	key.String(Locale(ctx))
 }
@@ -660,7 +663,8 @@ func (c *CachedPostRepository) byIDEntry(id int64) cacheruntime.Tag {
 	return c.byID.Tag(key)
 }
 
-// InvalidateByID makes the entry of ByID for these arguments stale, in all its variants.
+// InvalidateByID makes the entry of ByID for these arguments stale, in all its
+// variants.
 func (c *CachedPostRepository) InvalidateByID(ctx context.Context, id int64) error {
 	return c.cache.Invalidate(ctx, c.byIDEntry(id))
 }
@@ -673,7 +677,9 @@ func (c *CachedPostRepository) InvalidateAllByID(ctx context.Context) error {
 // List returns a page of the posts that the filter selects, the latest
 // first. Few visitors go beyond page 10, so those pages are not cached.
 //
-// Cached for 10m by Locale(ctx), filter, page, when page.Number <= 10 and unless Editor(ctx). It depends on Feed, Post(result[*].ID), Author(result[*].AuthorID).
+// Cached for 10m by Locale(ctx), filter, page, when page.Number <= 10 and
+// unless Editor(ctx). It depends on Feed, Post(result[*].ID),
+// Author(result[*].AuthorID).
 func (c *CachedPostRepository) List(ctx context.Context, filter Filter, page Page) ([]Headline, error) {
 	if !(page.Number <= 10) || !cacheruntime.Holds(func() bool { return !Editor(ctx) }) {
 		c.list.Skip(ctx)
@@ -681,7 +687,7 @@ func (c *CachedPostRepository) List(ctx context.Context, filter Filter, page Pag
 	}
 	key := c.list.Key(ctx)
 	defer key.Release()
-	c.listVary(key, ctx)
+	c.listVary(ctx, key)
 	key.Args()
 	c.listKey(key, filter, page)
 	if result, err, ok := c.list.Lookup(ctx, key); ok {
@@ -702,7 +708,7 @@ func (c *CachedPostRepository) List(ctx context.Context, filter Filter, page Pag
 }
 
 // listVary adds what every key of List varies by.
-func (c *CachedPostRepository) listVary(key *cacheruntime.Key, ctx context.Context) {
+func (c *CachedPostRepository) listVary(ctx context.Context, key *cacheruntime.Key) {
 	defer key.Recover()
 	key.String(Locale(ctx))
 }
@@ -720,7 +726,8 @@ func (c *CachedPostRepository) listEntry(filter Filter, page Page) cacheruntime.
 	return c.list.Tag(key)
 }
 
-// InvalidateList makes the entry of List for these arguments stale, in all its variants.
+// InvalidateList makes the entry of List for these arguments stale, in all its
+// variants.
 func (c *CachedPostRepository) InvalidateList(ctx context.Context, filter Filter, page Page) error {
 	return c.cache.Invalidate(ctx, c.listEntry(filter, page))
 }
@@ -732,7 +739,8 @@ func (c *CachedPostRepository) InvalidateAllList(ctx context.Context) error {
 
 // ByAuthor returns a page of an author's posts, the latest first.
 //
-// Cached for 10m by Locale(ctx), author, page, unless Editor(ctx). It depends on Author(author), Post(result[*].ID).
+// Cached for 10m by Locale(ctx), author, page, unless Editor(ctx). It depends
+// on Author(author), Post(result[*].ID).
 func (c *CachedPostRepository) ByAuthor(ctx context.Context, author int64, page Page) ([]Headline, error) {
 	if !cacheruntime.Holds(func() bool { return !Editor(ctx) }) {
 		c.byAuthor.Skip(ctx)
@@ -740,7 +748,7 @@ func (c *CachedPostRepository) ByAuthor(ctx context.Context, author int64, page 
 	}
 	key := c.byAuthor.Key(ctx)
 	defer key.Release()
-	c.byAuthorVary(key, ctx)
+	c.byAuthorVary(ctx, key)
 	key.Args()
 	c.byAuthorKey(key, author, page)
 	if result, err, ok := c.byAuthor.Lookup(ctx, key); ok {
@@ -758,7 +766,7 @@ func (c *CachedPostRepository) ByAuthor(ctx context.Context, author int64, page 
 }
 
 // byAuthorVary adds what every key of ByAuthor varies by.
-func (c *CachedPostRepository) byAuthorVary(key *cacheruntime.Key, ctx context.Context) {
+func (c *CachedPostRepository) byAuthorVary(ctx context.Context, key *cacheruntime.Key) {
 	defer key.Recover()
 	key.String(Locale(ctx))
 }
@@ -778,7 +786,8 @@ func (c *CachedPostRepository) byAuthorEntry(author int64, page Page) cacherunti
 	return c.byAuthor.Tag(key)
 }
 
-// byAuthorEntryWithAuthor is the tag of the entries of ByAuthor that agree in these arguments.
+// byAuthorEntryWithAuthor is the tag of the entries of ByAuthor that agree in
+// these arguments.
 func (c *CachedPostRepository) byAuthorEntryWithAuthor(author int64) cacheruntime.Tag {
 	key := cacheruntime.NewKey()
 	key.Int(author)
@@ -787,7 +796,8 @@ func (c *CachedPostRepository) byAuthorEntryWithAuthor(author int64) cacheruntim
 	return c.byAuthor.Tag(key)
 }
 
-// InvalidateByAuthor makes the entry of ByAuthor for these arguments stale, in all its variants.
+// InvalidateByAuthor makes the entry of ByAuthor for these arguments stale, in
+// all its variants.
 func (c *CachedPostRepository) InvalidateByAuthor(ctx context.Context, author int64, page Page) error {
 	return c.cache.Invalidate(ctx, c.byAuthorEntry(author, page))
 }
@@ -802,7 +812,8 @@ func (c *CachedPostRepository) InvalidateAllByAuthor(ctx context.Context) error 
 // make it match, so the result depends on all of them; one or two letters,
 // and queries that find nothing, are not worth an entry.
 //
-// Cached for 1m by Locale(ctx), query, page, when len(query) >= 3 && !Editor(ctx) and unless len(result) == 0. It depends on Post(*), Author(*).
+// Cached for 1m by Locale(ctx), query, page, when len(query) >= 3 &&
+// !Editor(ctx) and unless len(result) == 0. It depends on Post(*), Author(*).
 func (c *CachedPostRepository) Search(ctx context.Context, query string, page Page, traceID string) ([]Headline, error) {
 	if !cacheruntime.Holds(func() bool { return len(query) >= 3 && !Editor(ctx) }) {
 		c.search.Skip(ctx)
@@ -810,7 +821,7 @@ func (c *CachedPostRepository) Search(ctx context.Context, query string, page Pa
 	}
 	key := c.search.Key(ctx)
 	defer key.Release()
-	c.searchVary(key, ctx)
+	c.searchVary(ctx, key)
 	key.Args()
 	c.searchKey(key, query, page)
 	if result, err, ok := c.search.Lookup(ctx, key); ok {
@@ -824,7 +835,7 @@ func (c *CachedPostRepository) Search(ctx context.Context, query string, page Pa
 }
 
 // searchVary adds what every key of Search varies by.
-func (c *CachedPostRepository) searchVary(key *cacheruntime.Key, ctx context.Context) {
+func (c *CachedPostRepository) searchVary(ctx context.Context, key *cacheruntime.Key) {
 	defer key.Recover()
 	key.String(Locale(ctx))
 }
@@ -842,7 +853,8 @@ func (c *CachedPostRepository) searchEntry(query string, page Page) cacheruntime
 	return c.search.Tag(key)
 }
 
-// InvalidateSearch makes the entry of Search for these arguments stale, in all its variants.
+// InvalidateSearch makes the entry of Search for these arguments stale, in all
+// its variants.
 func (c *CachedPostRepository) InvalidateSearch(ctx context.Context, query string, page Page) error {
 	return c.cache.Invalidate(ctx, c.searchEntry(query, page))
 }
@@ -855,11 +867,13 @@ func (c *CachedPostRepository) InvalidateAllSearch(ctx context.Context) error {
 // Featured returns the post on the front page, or nil if there is none.
 // It is cached for as long as it stays there.
 //
-// Cached for time.Until(result.Until) by Locale(ctx). It depends on Post(result.Post.ID), Author(result.Post.AuthorID). It remembers a nil result for 1m.
+// Cached for time.Until(result.Until) by Locale(ctx). It depends on
+// Post(result.Post.ID), Author(result.Post.AuthorID). It remembers a nil result
+// for 1m.
 func (c *CachedPostRepository) Featured(ctx context.Context) (*Feature, error) {
 	key := c.featured.Key(ctx)
 	defer key.Release()
-	c.featuredVary(key, ctx)
+	c.featuredVary(ctx, key)
 	key.Args()
 	if result, err, ok := c.featured.Lookup(ctx, key); ok {
 		return result, err
@@ -874,7 +888,7 @@ func (c *CachedPostRepository) Featured(ctx context.Context) (*Feature, error) {
 }
 
 // featuredVary adds what every key of Featured varies by.
-func (c *CachedPostRepository) featuredVary(key *cacheruntime.Key, ctx context.Context) {
+func (c *CachedPostRepository) featuredVary(ctx context.Context, key *cacheruntime.Key) {
 	defer key.Recover()
 	key.String(Locale(ctx))
 }
@@ -1000,8 +1014,8 @@ func (c *CachedPostRepository) Unwrap() PostRepository {
 }
 
 // CachedReportRepository answers the reads of ReportRepository from a cache
-// and, on each of its writes, invalidates what the write makes stale. It is safe
-// for concurrent use if the repository behind it is.
+// and, on each of its writes, invalidates what the write makes stale. It is
+// safe for concurrent use if the repository behind it is.
 //
 //	Totals   read  for 1h; depends on Feed, Author(*), Discussion(*)
 //	Count    read  for 1h by filter; depends on Feed
@@ -1018,8 +1032,8 @@ type CachedReportRepository struct {
 // If this does not compile, ReportRepository has changed: run "go generate".
 var _ ReportRepository = (*CachedReportRepository)(nil)
 
-// NewCachedReportRepository returns next behind cache. Wrappers that
-// share a cache share their entries: one cache serves one source of data.
+// NewCachedReportRepository returns next behind cache. Wrappers that share a
+// cache share their entries: one cache serves one source of data.
 func NewCachedReportRepository(next ReportRepository, cache *cacheruntime.Cache) *CachedReportRepository {
 	return &CachedReportRepository{
 		next:  next,
@@ -1124,7 +1138,8 @@ func (c *CachedReportRepository) InvalidateAllCount(ctx context.Context) error {
 // Archive returns how many posts were published in each month. Callers
 // only read the map, so those who wait for one load may share it.
 //
-// Cached for 1h. It depends on Feed. Callers share the value and must not change it.
+// Cached for 1h. It depends on Feed. Callers share the value and must not
+// change it.
 func (c *CachedReportRepository) Archive(ctx context.Context) (map[Month]int, error) {
 	key := c.archive.Key(ctx)
 	defer key.Release()
@@ -1285,8 +1300,7 @@ func cacheDecodeInt64ToIntMapResult(d *cacheruntime.Decoder) map[int64]int {
 		v = make(map[int64]int, n)
 		for range n {
 			key := d.Int()
-			elem := int(d.Int())
-			v[key] = elem
+			v[key] = int(d.Int())
 		}
 	}
 	return v
@@ -1373,8 +1387,7 @@ func cacheDecodeMonthToIntMapResult(d *cacheruntime.Decoder) map[Month]int {
 		for range n {
 			var key Month
 			cacheDecodeMonth(d, &key)
-			elem := int(d.Int())
-			v[key] = elem
+			v[key] = int(d.Int())
 		}
 	}
 	return v
@@ -1387,15 +1400,34 @@ func cacheEncodeAuthor(e *cacheruntime.Encoder, v *Author) {
 	e.Time(v.Joined)
 }
 
+func cacheDecodeAuthor(d *cacheruntime.Decoder, v *Author) {
+	v.ID = d.Int()
+	v.Name = d.String()
+	v.Email = d.String()
+	v.Joined = d.Time()
+}
+
 func cacheEncodeComment(e *cacheruntime.Encoder, v *Comment) {
 	e.Int(v.ID)
 	e.Int(v.PostID)
 	if !e.Nil(v.ReplyTo == nil) {
-		e.Int((*v.ReplyTo))
+		e.Int(*v.ReplyTo)
 	}
 	e.String(v.Name)
 	e.String(v.Body)
 	e.Time(v.Written)
+}
+
+func cacheDecodeComment(d *cacheruntime.Decoder, v *Comment) {
+	v.ID = d.Int()
+	v.PostID = d.Int()
+	if d.Some() {
+		v.ReplyTo = new(int64)
+		*v.ReplyTo = d.Int()
+	}
+	v.Name = d.String()
+	v.Body = d.String()
+	v.Written = d.Time()
 }
 
 func cacheEncodePost(e *cacheruntime.Encoder, v *Post) {
@@ -1412,57 +1444,6 @@ func cacheEncodePost(e *cacheruntime.Encoder, v *Post) {
 	e.String(v.Locale)
 	e.String(v.Title)
 	e.String(v.Body)
-}
-
-func cacheEncodeHeadline(e *cacheruntime.Encoder, v *Headline) {
-	e.Int(v.ID)
-	e.Int(v.AuthorID)
-	e.String(v.AuthorName)
-	e.String(v.Slug)
-	e.Len(len(v.Topics), v.Topics == nil)
-	for i := range v.Topics {
-		e.String(v.Topics[i])
-	}
-	e.Time(v.Published)
-	e.String(v.Title)
-}
-
-func cacheEncodeFeature(e *cacheruntime.Encoder, v *Feature) {
-	if !e.Nil(v.Post == nil) {
-		cacheEncodePost(e, v.Post)
-	}
-	e.Time(v.Until)
-}
-
-func cacheEncodeTotals(e *cacheruntime.Encoder, v *Totals) {
-	e.Int(int64(v.Authors))
-	e.Int(int64(v.Posts))
-	e.Int(int64(v.Comments))
-	e.Time(v.Latest)
-}
-
-func cacheEncodeMonth(e *cacheruntime.Encoder, v *Month) {
-	e.Int(int64(v.Year))
-	e.Int(int64(v.Month))
-}
-
-func cacheDecodeAuthor(d *cacheruntime.Decoder, v *Author) {
-	v.ID = d.Int()
-	v.Name = d.String()
-	v.Email = d.String()
-	v.Joined = d.Time()
-}
-
-func cacheDecodeComment(d *cacheruntime.Decoder, v *Comment) {
-	v.ID = d.Int()
-	v.PostID = d.Int()
-	if d.Some() {
-		v.ReplyTo = new(int64)
-		(*v.ReplyTo) = d.Int()
-	}
-	v.Name = d.String()
-	v.Body = d.String()
-	v.Written = d.Time()
 }
 
 func cacheDecodePost(d *cacheruntime.Decoder, v *Post) {
@@ -1483,6 +1464,19 @@ func cacheDecodePost(d *cacheruntime.Decoder, v *Post) {
 	v.Body = d.String()
 }
 
+func cacheEncodeHeadline(e *cacheruntime.Encoder, v *Headline) {
+	e.Int(v.ID)
+	e.Int(v.AuthorID)
+	e.String(v.AuthorName)
+	e.String(v.Slug)
+	e.Len(len(v.Topics), v.Topics == nil)
+	for i := range v.Topics {
+		e.String(v.Topics[i])
+	}
+	e.Time(v.Published)
+	e.String(v.Title)
+}
+
 func cacheDecodeHeadline(d *cacheruntime.Decoder, v *Headline) {
 	v.ID = d.Int()
 	v.AuthorID = d.Int()
@@ -1498,6 +1492,13 @@ func cacheDecodeHeadline(d *cacheruntime.Decoder, v *Headline) {
 	v.Title = d.String()
 }
 
+func cacheEncodeFeature(e *cacheruntime.Encoder, v *Feature) {
+	if !e.Nil(v.Post == nil) {
+		cacheEncodePost(e, v.Post)
+	}
+	e.Time(v.Until)
+}
+
 func cacheDecodeFeature(d *cacheruntime.Decoder, v *Feature) {
 	if d.Some() {
 		v.Post = new(Post)
@@ -1506,11 +1507,23 @@ func cacheDecodeFeature(d *cacheruntime.Decoder, v *Feature) {
 	v.Until = d.Time()
 }
 
+func cacheEncodeTotals(e *cacheruntime.Encoder, v *Totals) {
+	e.Int(int64(v.Authors))
+	e.Int(int64(v.Posts))
+	e.Int(int64(v.Comments))
+	e.Time(v.Latest)
+}
+
 func cacheDecodeTotals(d *cacheruntime.Decoder, v *Totals) {
 	v.Authors = int(d.Int())
 	v.Posts = int(d.Int())
 	v.Comments = int(d.Int())
 	v.Latest = d.Time()
+}
+
+func cacheEncodeMonth(e *cacheruntime.Encoder, v *Month) {
+	e.Int(int64(v.Year))
+	e.Int(int64(v.Month))
 }
 
 func cacheDecodeMonth(d *cacheruntime.Decoder, v *Month) {
