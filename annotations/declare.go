@@ -2,6 +2,7 @@ package annotations
 
 import (
 	"go/ast"
+	"go/token"
 	"go/types"
 	"slices"
 	"unicode"
@@ -10,8 +11,40 @@ import (
 
 // declare brings the import directives and the tags of a package into scope.
 func (c *checker) declare(u *unit) {
+	if u.own {
+		u.noteBroken()
+	}
 	c.declarations(u, "import", func(p *parsed, _ *SourceFile) { c.declareImport(u, p) })
 	c.declarations(u, "tag", func(p *parsed, file *SourceFile) { c.declareTag(u, p, file) })
+}
+
+// noteBroken notes the names that directives would declare if they were
+// understood: those in the wrong place and those with a misspelt verb.
+func (u *unit) noteBroken() {
+	declares := func(verb string) *Directive {
+		if d := directive(meantVerb(verb)); d != nil && (d.Verb == "tag" || d.Verb == "import") {
+			return d
+		}
+		return nil
+	}
+	note := func(st *Statement) {
+		for _, t := range tokenize(st.Args).tokens {
+			if t.tok == token.IDENT {
+				u.broken[t.lit] = true
+				return
+			}
+		}
+	}
+	for _, st := range u.source.Strays {
+		if declares(st.Verb) != nil {
+			note(st)
+		}
+	}
+	u.source.statements(func(st *Statement) {
+		if d := declares(st.Verb); d != nil && (d.Verb != st.Verb || d.Place&st.Place == 0) {
+			note(st)
+		}
+	})
 }
 
 // declarations calls f for every directive of that verb in the package
@@ -85,9 +118,9 @@ func (c *checker) declareTag(u *unit, p *parsed, file *SourceFile) {
 	}
 	u.tags[name] = tag
 	u.order = append(u.order, tag)
-	if p.params.text != "" {
-		tag.Params = c.tagParams(u, p, file)
-	}
+	params, ok := c.tagParams(u, p, file)
+	tag.Params = params
+	u.broken[name] = p.bad || !ok
 	if len(tag.Params) > 0 {
 		if exported(name) {
 			tag.AllFunc = "All" + name + "Tag"
@@ -97,29 +130,33 @@ func (c *checker) declareTag(u *unit, p *parsed, file *SourceFile) {
 	}
 }
 
-// tagParams checks the parameters of a tag as those of a function type.
-func (c *checker) tagParams(u *unit, p *parsed, file *SourceFile) []*TagParam {
+// tagParams checks the parameters of a tag as those of a function type, and
+// reports whether all are in order.
+func (c *checker) tagParams(u *unit, p *parsed, file *SourceFile) (params []*TagParam, ok bool) {
+	if p.params.text == "" {
+		return nil, true
+	}
 	const keyword = "func"
 	text := p.params
 	text.pos.Col -= len(keyword) // which keeps the columns of what follows
 	text.text = keyword + text.text
 	e, ok := c.parseExpr(text, nil)
 	if !ok {
-		return nil
+		return nil, false
 	}
 	if !c.checkNode(c.probe(u, file).scope(), e, e.node) {
-		return nil
+		return nil, false
 	}
 	sig, ok := e.typeOf(e.node).(*types.Signature)
 	if !ok || sig.Results().Len() > 0 {
 		c.report(syntaxError(p.params.pos, "a tag has parameters only"))
-		return nil
+		return nil, false
 	}
 	places := paramPlaces(e)
 	if len(places) != sig.Params().Len() {
-		return nil
+		return nil, false
 	}
-	var params []*TagParam
+	before := len(c.diags)
 	for i := range sig.Params().Len() {
 		v := sig.Params().At(i)
 		switch {
@@ -137,7 +174,7 @@ func (c *checker) tagParams(u *unit, p *parsed, file *SourceFile) []*TagParam {
 			params = append(params, &TagParam{Name: v.Name(), Type: v.Type(), Key: codec})
 		}
 	}
-	return params
+	return params, len(c.diags) == before
 }
 
 // checkImportCycles reports import directives through which packages would come

@@ -108,7 +108,7 @@ func (c *checker) missingImport(s *scope, msg string) bool {
 		return false
 	}
 	imp := s.unit.imports[name]
-	return imp != nil && imp.pkg == nil
+	return s.unit.broken[name] || imp != nil && imp.pkg == nil
 }
 
 // checkValue type-checks a node that must be one value of a valid type.

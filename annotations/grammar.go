@@ -96,7 +96,11 @@ func parse(st *Statement, report func(Diagnostic)) *parsed {
 		sink(d)
 	}
 	if p.spec == nil {
-		report(unknownDirective(st))
+		if verb, rest := cutVerb(st.Verb); rest != "" && directive(verb) != nil {
+			report(noSpaceBehindVerb(st, verb))
+		} else {
+			report(unknownDirective(st))
+		}
 		return p
 	}
 	if p.spec.Place&st.Place == 0 {
@@ -276,7 +280,6 @@ func (a *argParser) parseTag() {
 		}
 		if end < 0 {
 			a.report(syntaxError(a.pos.sub(scan.tokens[1].off, 1), "this parenthesis is not closed"))
-			a.name = piece{}
 			return
 		}
 		a.params = a.sub(scan.tokens[1].off, end)

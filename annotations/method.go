@@ -11,7 +11,7 @@ import (
 type methodDirectives struct {
 	role    *Statement
 	all     map[string][]*parsed
-	unknown []*parsed // of unknown verbs, whose meaning is anyone's guess
+	unclear []*parsed // of unknown or wrong verbs, whose meaning is anyone's guess
 }
 
 // one returns the directive of a verb that may stand only once, nil without it.
@@ -25,7 +25,16 @@ func (d *methodDirectives) one(verb string) *parsed {
 // misspeltRole reports whether an unknown directive was probably meant to give
 // the method its role.
 func (d *methodDirectives) misspeltRole() bool {
-	return slices.ContainsFunc(d.unknown, func(p *parsed) bool { return roleOf(nearest(p.Verb, verbs())) != 0 })
+	return slices.ContainsFunc(d.unclear, func(p *parsed) bool { return roleOf(meantVerb(p.Verb)) != 0 })
+}
+
+// meantVerb returns the verb that an unknown one was probably meant to be.
+func meantVerb(verb string) string {
+	verb, _ = cutVerb(verb)
+	if directive(verb) != nil {
+		return verb
+	}
+	return nearest(verb, verbs())
 }
 
 // methodDirectives sorts the directives of a method by verb and reports those
@@ -39,7 +48,7 @@ func (c *checker) methodDirectives(member *Member) *methodDirectives {
 	for _, st := range member.Directives {
 		p := c.parse(st)
 		if p.spec == nil {
-			d.unknown = append(d.unknown, p)
+			d.unclear = append(d.unclear, p)
 			continue
 		}
 		if p.spec.Place&PlaceMethod == 0 {
@@ -65,6 +74,7 @@ func (c *checker) methodDirectives(member *Member) *methodDirectives {
 	for _, st := range member.Directives {
 		if spec := directive(st.Verb); spec != nil && spec.Role != 0 && spec.Role != roleOf(d.role.Verb) && spec.Place&PlaceMethod != 0 {
 			c.report(wrongRole(st, spec, d.role))
+			d.unclear = append(d.unclear, d.all[st.Verb]...)
 			delete(d.all, st.Verb)
 		}
 	}
@@ -99,7 +109,7 @@ func (c *checker) pointToEmbedding(m *method, before int) {
 // checkRole establishes the role of a method, and for a read its key.
 func (c *checker) checkRole(m *method) {
 	if m.dirs.role == nil {
-		if !m.dirs.misspeltRole() {
+		if !m.dirs.misspeltRole() && (m.member == nil || !m.member.Doubtful) {
 			c.report(noRole(m))
 		}
 		return

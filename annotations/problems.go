@@ -67,11 +67,19 @@ func misplacedOn(pos Pos, verb, what string) Diagnostic {
 	return problem(pos, codeMisplaced, "cache:%s stands on %s; directives stand on interfaces, their methods or the package clause", verb, what)
 }
 
+func misplacedOnEmbedded(pos Pos, verb string) Diagnostic {
+	return problem(pos, codeMisplaced, "cache:%s stands on an embedded interface; declare the methods that need it again", verb)
+}
+
 func misplaced(st *Statement, spec *Directive) Diagnostic {
 	return problem(st.Pos, codeMisplaced, "cache:%s stands in %s, not in %s", st.Verb, spec.Place, st.Place)
 }
 
 // The form of directives.
+
+func noSpaceBehindVerb(st *Statement, verb string) Diagnostic {
+	return problem(st.Pos, codeMalformed, "a space is missing behind cache:%s", verb)
+}
 
 func unknownDirective(st *Statement) Diagnostic {
 	return problem(st.Pos, codeUnknownDirective, "unknown directive cache:%s%s", st.Verb, hint(nearest(st.Verb, verbs())))

@@ -295,7 +295,7 @@ func (c *checker) checkAnnotatedUnused() {
 	}
 	for _, file := range c.own.source.Files {
 		for _, i := range file.Interfaces {
-			if i.Generic || exported(i.Name) || slices.ContainsFunc(i.Directives, func(st *Statement) bool { return st.Verb == "repository" }) {
+			if i.Generic || i.Doubtful || exported(i.Name) || slices.ContainsFunc(i.Directives, func(st *Statement) bool { return st.Verb == "repository" }) {
 				continue // others may embed it, or its own problem is reported
 			}
 			embedded, first := false, (*Statement)(nil)

@@ -38,6 +38,7 @@ func (c *checker) checkTags() {
 	for _, tag := range c.own.order {
 		read, written := read[tag.Name], written[tag.Name]
 		switch {
+		case c.own.broken[tag.Name]:
 		case !read && !written && !exported(tag.Name):
 			c.report(unusedTag(tag))
 		case !written && !tag.External:
@@ -77,12 +78,33 @@ func (c *checker) mentioned(verb string) map[string]bool {
 					p.words(names)
 				}
 			}
-			for _, p := range m.dirs.unknown {
+			for _, p := range m.dirs.unclear {
 				p.words(names)
 			}
 		}
 	}
+	c.doubtfulWords(names)
 	return names
+}
+
+// doubtfulWords adds to a set the words of all the directives that are not
+// where they should be, and of those of an interface whose own directive is not.
+func (c *checker) doubtfulWords(set map[string]bool) {
+	for _, st := range c.own.source.Strays {
+		st.words(set)
+	}
+	for _, file := range c.own.source.Files {
+		for _, i := range file.Interfaces {
+			if !i.Doubtful {
+				continue
+			}
+			for _, m := range i.Members {
+				for _, st := range m.Directives {
+					st.words(set)
+				}
+			}
+		}
+	}
 }
 
 // tagNames returns the names of the tags of this package.
@@ -95,8 +117,8 @@ func (c *checker) tagNames() []string {
 }
 
 // words adds all words of the arguments to a set.
-func (p *parsed) words(set map[string]bool) {
-	for _, t := range tokenize(p.Args).tokens {
+func (st *Statement) words(set map[string]bool) {
+	for _, t := range tokenize(st.Args).tokens {
 		set[t.lit] = true
 	}
 }
@@ -137,7 +159,7 @@ func (c *checker) checkReads() {
 // understood reports whether all items of a verb became targets. If not, the
 // one that is reported already may be the one that is missing.
 func (m *method) understood(verb string, targets int) bool {
-	if len(m.dirs.unknown) > 0 {
+	if len(m.dirs.unclear) > 0 {
 		return false
 	}
 	for _, p := range m.dirs.all[verb] {

@@ -77,12 +77,17 @@ func (s *fileScanner) scan() *SourceFile {
 		}
 		out.Imports = append(out.Imports, imp)
 	}
+	end := s.file.Name.End()
 	for _, decl := range s.file.Decls {
+		before := end
+		end = decl.End()
 		gen, ok := decl.(*ast.GenDecl)
 		if !ok || gen.Tok != token.TYPE {
 			continue
 		}
 		for _, spec := range gen.Specs {
+			from := before
+			before = spec.End()
 			spec := spec.(*ast.TypeSpec)
 			typ, ok := ast.Unparen(spec.Type).(*ast.InterfaceType)
 			if !ok || spec.Assign.IsValid() {
@@ -98,6 +103,7 @@ func (s *fileScanner) scan() *SourceFile {
 			i.Doc = doc.Text()
 			i.Generic = spec.TypeParams != nil
 			i.Directives = s.directives(doc, PlaceInterface)
+			i.Doubtful = s.doubtful(from, doc, spec.Name.Pos())
 			out.Interfaces = append(out.Interfaces, i)
 		}
 	}
@@ -108,7 +114,13 @@ func (s *fileScanner) scan() *SourceFile {
 // members scans the body of an interface.
 func (s *fileScanner) members(typ *ast.InterfaceType) *Interface {
 	i := &Interface{}
+	end := typ.Methods.Opening
 	for _, field := range typ.Methods.List {
+		before := end
+		end = field.End()
+		if field.Comment != nil {
+			end = field.Comment.End()
+		}
 		sig, ok := field.Type.(*ast.FuncType)
 		if !ok || len(field.Names) == 0 {
 			m := &Member{Pos: s.span(field.Type), Embed: types.ExprString(field.Type)}
@@ -123,6 +135,7 @@ func (s *fileScanner) members(typ *ast.InterfaceType) *Interface {
 			Method:     field.Names[0].Name,
 			Pos:        s.span(field.Names[0]),
 			Doc:        field.Doc.Text(),
+			Doubtful:   s.doubtful(before, field.Doc, end),
 			Directives: s.directives(field.Doc, PlaceMethod),
 			Params:     s.params(sig.Params),
 			Results:    s.params(sig.Results),
@@ -158,10 +171,10 @@ func (s *fileScanner) directives(group *ast.CommentGroup, place Place) []*Statem
 	s.attached[group] = true
 	var list []*Statement
 	for _, c := range group.List {
-		d, ok := ast.ParseDirective(c.Slash, c.Text)
-		if !ok || d.Tool != "cache" {
-			if p, ok := s.misspelt(c); ok {
-				s.src.Problems = append(s.src.Problems, p)
+		d, ok := cacheDirective(c)
+		if !ok {
+			if verb, args, at, ok := misspelt(c); ok {
+				s.stray(verb, args, notWritten(s.pos(c.Slash).sub(0, at), verb))
 			}
 			continue
 		}
@@ -178,6 +191,40 @@ func (s *fileScanner) directives(group *ast.CommentGroup, place Place) []*Statem
 	return list
 }
 
+// cacheDirective parses a comment that is a directive of ours.
+func cacheDirective(c *ast.Comment) (ast.Directive, bool) {
+	d, ok := ast.ParseDirective(c.Slash, c.Text)
+	return d, ok && d.Tool == "cache"
+}
+
+// stray notes a problem and the directive that it is about.
+func (s *fileScanner) stray(verb, args string, problem Diagnostic) {
+	s.src.Problems = append(s.src.Problems, problem)
+	s.src.Strays = append(s.src.Strays, &Statement{Verb: verb, Pos: problem.Pos, Args: withoutComment(args)})
+}
+
+// doubtful reports whether there is a stray directive between two places, or
+// one in the doc comment between them that is not quite a directive.
+func (s *fileScanner) doubtful(from token.Pos, doc *ast.CommentGroup, to token.Pos) bool {
+	for _, group := range s.file.Comments {
+		if group.Pos() < from || to < group.End() {
+			continue
+		}
+		for _, c := range group.List {
+			_, stray := cacheDirective(c)
+			if stray {
+				stray = group != doc
+			} else {
+				_, _, _, stray = misspelt(c)
+			}
+			if stray {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // withoutComment cuts a trailing line comment off the arguments of a directive.
 func withoutComment(args string) string {
 	if !strings.Contains(args, "//") {
@@ -191,8 +238,9 @@ func withoutComment(args string) string {
 	return args
 }
 
-// misspelt reports a comment that was surely meant to be a directive.
-func (s *fileScanner) misspelt(c *ast.Comment) (Diagnostic, bool) {
+// misspelt recognises a comment that was surely meant to be a directive. Its
+// beginning, up to the verb, takes the given number of bytes.
+func misspelt(c *ast.Comment) (verb, args string, prefix int, ok bool) {
 	text, block := strings.CutPrefix(c.Text, "/*")
 	if !block {
 		text = c.Text[len("//"):]
@@ -200,22 +248,29 @@ func (s *fileScanner) misspelt(c *ast.Comment) (Diagnostic, bool) {
 	word := strings.TrimLeft(text, " ")
 	spaces := len(text) - len(word)
 	rest, ok := strings.CutPrefix(word, "cache:")
+	if !ok && spaces == 0 {
+		rest, ok = strings.CutPrefix(word, "Cache:")
+	}
 	if !ok {
-		return Diagnostic{}, false
+		return "", "", 0, false
 	}
-	verb := strings.TrimLeft(rest, " \t")
-	end := strings.IndexFunc(verb, func(r rune) bool { return !unicode.IsLetter(r) })
-	if end >= 0 {
-		verb = verb[:end]
-	}
+	verb, args = cutVerb(strings.TrimLeft(rest, " \t"))
 	gap := rest != "" && (rest[0] == ' ' || rest[0] == '\t')
 	// Prose may well begin with "cache:", so a comment with a space in front
 	// has to go on with a verb at once.
 	if (spaces > 0 || block) && (gap || directive(verb) == nil && nearest(verb, verbs()) == "") {
-		return Diagnostic{}, false
+		return "", "", 0, false
 	}
-	at := s.pos(c.Slash)
-	return notWritten(at.sub(0, len("//")+spaces+len("cache:")), verb), true
+	return verb, strings.TrimSuffix(args, "*/"), len("//") + spaces + len("cache:"), true
+}
+
+// cutVerb cuts a text after the letters with which it begins.
+func cutVerb(text string) (verb, rest string) {
+	end := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsLetter(r) })
+	if end < 0 {
+		return text, ""
+	}
+	return text[:end], text[end:]
 }
 
 // strays reports the directives that stand in comments where none may stand.
@@ -226,10 +281,10 @@ func (s *fileScanner) strays() {
 			continue
 		}
 		for _, c := range group.List {
-			d, ok := ast.ParseDirective(c.Slash, c.Text)
-			if !ok || d.Tool != "cache" {
-				if p, ok := s.misspelt(c); ok {
-					s.src.Problems = append(s.src.Problems, p)
+			d, ok := cacheDirective(c)
+			if !ok {
+				if verb, args, at, ok := misspelt(c); ok {
+					s.stray(verb, args, notWritten(s.pos(c.Slash).sub(0, at), verb))
 				}
 				continue
 			}
@@ -241,15 +296,21 @@ func (s *fileScanner) strays() {
 			switch {
 			case places.codeBefore(s.fset, c):
 				p = trailing(pos, d.Name)
+			case places.docs[group] == embeddedInterface:
+				p = misplacedOnEmbedded(pos, d.Name)
 			case places.docs[group] != "":
 				p = misplacedOn(pos, d.Name, places.docs[group])
 			default:
 				p = detached(pos, d.Name)
 			}
-			s.src.Problems = append(s.src.Problems, p)
+			s.stray(d.Name, d.Args, p)
 		}
 	}
 }
+
+// embeddedInterface is what a doc comment belongs to that looks as if it
+// concerned all the methods of an embedded interface.
+const embeddedInterface = "an embedded interface"
 
 // strayPlaces is what tells apart the reasons for a stray directive.
 type strayPlaces struct {
@@ -284,10 +345,16 @@ func (s *fileScanner) strayPlaces() *strayPlaces {
 			doc, what = n.Doc, "a variable or constant"
 		case *ast.ImportSpec:
 			doc, what = n.Doc, "an import"
+		case *ast.InterfaceType:
+			for _, field := range n.Methods.List {
+				if field.Doc != nil && len(field.Names) == 0 {
+					places.docs[field.Doc] = embeddedInterface
+				}
+			}
 		case *ast.Field:
-			doc, what = n.Doc, "a field or an embedded type"
+			doc, what = n.Doc, "a field"
 		}
-		if doc != nil {
+		if doc != nil && places.docs[doc] == "" {
 			places.docs[doc] = what
 		}
 		mark(n.Pos())

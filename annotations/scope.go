@@ -17,8 +17,11 @@ type unit struct {
 	imports map[string]*directiveImport // by name; own and foreign ones are valid in the whole package
 	tags    map[string]*Tag
 	order   []*Tag // in source order
-	probes  map[*SourceFile]*probe
-	keys    *planner // plans for keys, with the package's own access to fields
+	// broken are the names of tags and imports whose declaration has a problem,
+	// which is reported there and not where they are used.
+	broken map[string]bool
+	probes map[*SourceFile]*probe
+	keys   *planner // plans for keys, with the package's own access to fields
 }
 
 // A directiveImport is a package that an import directive brings into scope.
@@ -73,6 +76,7 @@ func newUnit(pkg *types.Package, src *Source) *unit {
 		source:  src,
 		imports: map[string]*directiveImport{},
 		tags:    map[string]*Tag{},
+		broken:  map[string]bool{},
 		probes:  map[*SourceFile]*probe{},
 		keys:    newPlanner(pkg.Path(), true),
 	}

@@ -14,8 +14,13 @@ type Source struct {
 	// has to load them for [Check].
 	Imports []SourceImport
 
-	// Problems are the directives that stand where none may stand.
+	// Problems are the directives that stand where none may stand, or are not
+	// quite written as such.
 	Problems []Diagnostic
+
+	// Strays are those directives as far as they can be made out, so that what
+	// they were to declare is not missed a second time.
+	Strays []*Statement
 }
 
 // A SourceFile is a file of a Source.
@@ -39,6 +44,7 @@ type Interface struct {
 	Pos        Pos    // of the name
 	Doc        string // doc comment without directives
 	Generic    bool
+	Doubtful   bool // one of Problems was probably meant for it
 	Directives []*Statement
 	Members    []*Member // in source order
 }
@@ -48,6 +54,7 @@ type Member struct {
 	Method     string // "" for an embedded type
 	Pos        Pos    // of the method's name, or of the embedded type
 	Doc        string // doc comment without directives
+	Doubtful   bool   // one of Problems was probably meant for it
 	Directives []*Statement
 	Params     []SourceParam
 	Results    []SourceParam

@@ -98,6 +98,9 @@ func (c *checker) resolveHead(m *method, it item, verb string) *Target {
 			return nil
 		}
 	}
+	if from.broken[it.name.text] {
+		return nil // reported
+	}
 	t := &Target{Pos: it.pos, Text: it.text}
 	if tag := from.tags[it.name.text]; tag != nil {
 		if d := c.unusable(tag, from, it, verb); d != nil {
@@ -210,6 +213,9 @@ func (c *checker) qualifier(at origin, name piece) *unit {
 		if n == name.text && path == "" {
 			path = imp.Path
 		}
+	}
+	if path == "" && at.unit.broken[name.text] {
+		return nil // reported
 	}
 	if path == "" {
 		c.report(unknownQualifier(name, nearest(name.text, names)))
