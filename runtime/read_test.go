@@ -205,6 +205,27 @@ func TestNegativeError(t *testing.T) {
 	})
 }
 
+// Without a lifetime of its own a negative entry has that of the read, computed
+// or not.
+func TestNegativeErrorLivesAsLongAsTheRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPosts(t, func(cfg *ReadConfig[*post]) { cfg.TTL = 0 })
+		r.ttl = func(*post) time.Duration { return time.Minute }
+		for range 2 {
+			r.expectTitle(t, t.Context(), 1, "error: "+errNotFound.Error())
+		}
+		r.expectLoads(t, 1)
+		advance(time.Minute)
+		r.expectTitle(t, t.Context(), 1, "error: "+errNotFound.Error())
+		r.expectLoads(t, 2)
+
+		r.ttl = func(p *post) time.Duration { return time.Duration(p.ID) } // panics: there is no post
+		r.expectTitle(t, t.Context(), 2, "error: "+errNotFound.Error())
+		r.expectTitle(t, t.Context(), 2, "error: "+errNotFound.Error())
+		r.expectLoads(t, 4)
+	})
+}
+
 func TestNilResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, remembered := range []bool{false, true} {
