@@ -71,7 +71,7 @@ var codes = []Code{
 	{codeBadName, "Something that must be a name is not one."},
 	{codeBadPercent, "A percentage is not one between 0% and 100%."},
 	{codeReload, "Only reads can be reloaded, with all their arguments."},
-	{codeBadTag, "A tag's parameter has no name or is variadic."},
+	{codeBadTag, "A tag's parameter has no name or no type, or is variadic."},
 	{codeBadValue, "The value of an option is not one of those it can have."},
 	{codeConflict, "Two directives or options cannot stand together."},
 	{codeConstraint, "An annotated interface is a type constraint, which has no values."},

@@ -21,27 +21,19 @@ func (c *checker) declare(u *unit) {
 // noteBroken notes the names that directives would declare if they were
 // understood: those in the wrong place and those with a misspelt verb.
 func (u *unit) noteBroken() {
-	declares := func(verb string) *Directive {
-		if d := directive(meantVerb(verb)); d != nil && (d.Verb == "tag" || d.Verb == "import") {
-			return d
-		}
-		return nil
-	}
+	names := map[string]map[string]bool{"tag": u.broken, "import": u.brokenImports}
 	note := func(st *Statement) {
-		for _, t := range tokenize(st.Args).tokens {
-			if t.tok == token.IDENT {
-				u.broken[t.lit] = true
-				return
-			}
+		set := names[meantVerb(st.Verb)]
+		i := slices.IndexFunc(tokenize(st.Args).tokens, func(t tokenAt) bool { return t.tok == token.IDENT })
+		if set != nil && i >= 0 {
+			set[tokenize(st.Args).tokens[i].lit] = true
 		}
 	}
 	for _, st := range u.source.Strays {
-		if declares(st.Verb) != nil {
-			note(st)
-		}
+		note(st)
 	}
 	u.source.statements(func(st *Statement) {
-		if d := declares(st.Verb); d != nil && (d.Verb != st.Verb || d.Place&st.Place == 0) {
+		if d := directive(st.Verb); d == nil || d.Place&st.Place == 0 {
 			note(st)
 		}
 	})
@@ -144,6 +136,10 @@ func (c *checker) tagParams(u *unit, p *parsed, file *SourceFile) (params []*Tag
 	if !ok {
 		return nil, false
 	}
+	if at := unnamedParam(e); at.valid() {
+		c.report(unnamedTagParam(at))
+		return nil, false
+	}
 	if !c.checkNode(c.probe(u, file).scope(), e, e.node) {
 		return nil, false
 	}
@@ -160,8 +156,6 @@ func (c *checker) tagParams(u *unit, p *parsed, file *SourceFile) (params []*Tag
 	for i := range sig.Params().Len() {
 		v := sig.Params().At(i)
 		switch {
-		case v.Name() == "" || v.Name() == "_":
-			c.report(unnamedTagParam(places[i]))
 		case sig.Variadic() && i == sig.Params().Len()-1:
 			c.report(variadicTag(places[i]))
 		case invalidType(v.Type()):
@@ -257,8 +251,29 @@ func upperFirst(name string) string {
 	return string(unicode.ToUpper(r)) + name[size:]
 }
 
-// paramPlaces returns where the parameters of a function type stand: each at
-// its name, or at its type if it has none.
+// unnamedParam returns the place of the first parameter of a function type that
+// cannot be mentioned, or that is a name without a type, which the grammar takes
+// for a type without a name.
+func unnamedParam(e *expr) Pos {
+	typ, ok := e.node.(*ast.FuncType)
+	if !ok {
+		return Pos{}
+	}
+	for _, field := range typ.Params.List {
+		if len(field.Names) == 0 {
+			return e.at(field.Type)
+		}
+		for _, name := range field.Names {
+			if name.Name == "_" {
+				return e.at(name)
+			}
+		}
+	}
+	return Pos{}
+}
+
+// paramPlaces returns where the names of the parameters of a function type
+// stand.
 func paramPlaces(e *expr) []Pos {
 	typ, ok := e.node.(*ast.FuncType)
 	if !ok {
@@ -266,9 +281,6 @@ func paramPlaces(e *expr) []Pos {
 	}
 	var places []Pos
 	for _, field := range typ.Params.List {
-		if len(field.Names) == 0 {
-			places = append(places, e.at(field.Type))
-		}
 		for _, name := range field.Names {
 			places = append(places, e.at(name))
 		}

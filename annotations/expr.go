@@ -52,8 +52,7 @@ func (c *checker) parseExpr(text piece, stars []int) (*expr, bool) {
 	if err != nil {
 		var list scanner.ErrorList
 		if errors.As(err, &list) && len(list) > 0 {
-			off := min(list[0].Pos.Offset, max(len(text.text)-1, 0))
-			c.report(syntaxError(text.pos.sub(off, 1), list[0].Msg))
+			c.report(notAnExpression(text, list[0].Pos.Offset, list[0].Msg))
 		} else {
 			c.report(syntaxError(text.pos, err.Error()))
 		}
@@ -108,7 +107,7 @@ func (c *checker) missingImport(s *scope, msg string) bool {
 		return false
 	}
 	imp := s.unit.imports[name]
-	return s.unit.broken[name] || imp != nil && imp.pkg == nil
+	return s.unit.brokenImports[name] || imp != nil && imp.pkg == nil
 }
 
 // checkValue type-checks a node that must be one value of a valid type.
@@ -140,13 +139,13 @@ func (e *expr) typeOf(n ast.Expr) types.Type {
 }
 
 // tokenAt returns the place of the token at an offset.
-func (e *expr) tokenAt(off int) Pos {
-	for _, t := range tokenize(e.text).tokens {
+func (p piece) tokenAt(off int) Pos {
+	for _, t := range tokenize(p.text).tokens {
 		if t.off <= off && off < t.end {
-			return e.pos.sub(t.off, t.end-t.off)
+			return p.pos.sub(t.off, t.end-t.off)
 		}
 	}
-	return e.pos.sub(off, 1)
+	return p.pos.sub(off, 1)
 }
 
 // explain turns a message of the type checker into a diagnostic, with the

@@ -265,27 +265,22 @@ func (a *argParser) parseTag() {
 	a.name = a.sub(0, scan.tokens[0].end)
 	rest := a.name.pos.EndCol - a.pos.Col
 	if len(scan.tokens) > 1 && scan.tokens[1].tok == token.LPAREN {
-		depth, end := 0, -1
-		for _, t := range scan.tokens[1:] {
-			switch t.tok {
-			case token.LPAREN:
-				depth++
-			case token.RPAREN:
-				depth--
-			}
-			if depth == 0 {
-				end = t.end
-				break
-			}
-		}
-		if end < 0 {
+		close := closing(scan.tokens, 1)
+		if close < 0 {
 			a.report(syntaxError(a.pos.sub(scan.tokens[1].off, 1), "this parenthesis is not closed"))
 			return
 		}
+		end := scan.tokens[close].end
 		a.params = a.sub(scan.tokens[1].off, end)
 		rest = end
 	}
-	a.parseOptions(piece{a.text[rest:], a.pos.sub(rest, len(a.text)-rest)})
+	if text := a.sub(rest, len(a.text)); text.text != "" {
+		if first := tokenize(text.text).tokens; len(first) > 0 && first[0].tok != token.IDENT {
+			a.report(unexpectedText(text, a.spec))
+			return
+		}
+		a.parseOptions(text)
+	}
 }
 
 // parseImport parses name "path".
@@ -314,7 +309,7 @@ func invalidInPath(r rune) bool {
 }
 
 func (a *argParser) firstWord() piece {
-	end := strings.IndexFunc(a.text, unicode.IsSpace)
+	end := strings.IndexFunc(a.text, func(r rune) bool { return unicode.IsSpace(r) || r == '(' })
 	if end < 0 {
 		end = len(a.text)
 	}
@@ -388,6 +383,24 @@ func bracketName(t token.Token) string {
 	return "parenthesis"
 }
 
+// closing returns the index of the parenthesis that closes the one at open, -1
+// without one.
+func closing(tokens []tokenAt, open int) int {
+	depth := 0
+	for i, t := range tokens[open:] {
+		switch t.tok {
+		case token.LPAREN:
+			depth++
+		case token.RPAREN:
+			depth--
+		}
+		if depth == 0 {
+			return open + i
+		}
+	}
+	return -1
+}
+
 // parseItem parses name(arguments), with or without a package in front.
 func (a *argParser) parseItem(text piece) {
 	it := item{piece: text}
@@ -415,9 +428,19 @@ func (a *argParser) parseItem(text piece) {
 		it.qual, it.name = it.name, name()
 	}
 	if next < len(tokens) {
-		last := tokens[len(tokens)-1]
-		if !take(token.LPAREN) || last.tok != token.RPAREN {
+		if !take(token.LPAREN) {
 			a.report(notAnItem(text))
+			return
+		}
+		close := closing(tokens, next-1)
+		if close < 0 {
+			a.report(syntaxError(text.tokenAt(tokens[next-1].off), "this parenthesis is not closed"))
+			return
+		}
+		last := tokens[close]
+		if last.end < len(text.text) {
+			rest := text.sub(last.end, len(text.text))
+			a.report(behindItem(rest.tokenAt(0), rest.text))
 			return
 		}
 		it.parens = true

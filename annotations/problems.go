@@ -42,6 +42,14 @@ func short(text string) string {
 	return text
 }
 
+// quote quotes a text so that quotation marks in it stay readable.
+func quote(text string) string {
+	if text = short(text); strings.Contains(text, `"`) {
+		return fmt.Sprintf("%#q", text)
+	}
+	return fmt.Sprintf("%q", text)
+}
+
 // Where directives stand.
 
 func notWritten(pos Pos, verb string) Diagnostic {
@@ -146,12 +154,33 @@ func syntaxError(pos Pos, msg string) Diagnostic {
 	return problem(pos, codeSyntax, "%s", msg)
 }
 
+// notAnExpression puts a message of the Go parser, which takes the text for a
+// file, into the words of someone who wrote one expression.
+func notAnExpression(text piece, off int, msg string) Diagnostic {
+	if off >= len(text.text) || strings.HasSuffix(msg, "found newline") {
+		return syntaxError(text.tokenAt(max(len(text.text)-1, 0)), "the expression is not complete")
+	}
+	at := text.tokenAt(off)
+	if !strings.HasPrefix(msg, "expected 'EOF'") {
+		return syntaxError(at, msg)
+	}
+	rest, _, _ := strings.Cut(text.text[off:], " ")
+	if strings.HasPrefix(rest, ",") {
+		return syntaxError(at, "only one expression can stand here")
+	}
+	return syntaxError(at, fmt.Sprintf("unexpected %q behind the expression", short(rest)))
+}
+
 func notAnItem(text piece) Diagnostic {
-	return problem(text.pos, codeSyntax, "%q is not a tag or a read with arguments, like post(id) or users.Author(*)", short(text.text))
+	return problem(text.pos, codeSyntax, "%s is not a tag or a read with arguments, like post(id) or users.Author(*)", quote(text.text))
+}
+
+func behindItem(pos Pos, text string) Diagnostic {
+	return problem(pos, codeSyntax, "unexpected %q behind an item; items are separated by commas", short(text))
 }
 
 func notAnImport(text piece, spec *Directive) Diagnostic {
-	return problem(text.pos, codeSyntax, "%q is not a name and a quoted import path: %s", short(text.text), spec.Example)
+	return problem(text.pos, codeSyntax, "%s is not a name and a quoted import path; write it like %s", quote(text.text), spec.Example)
 }
 
 // Packages and tags.
@@ -197,7 +226,7 @@ func notImportable(pos Pos, path string) Diagnostic {
 }
 
 func unnamedTagParam(pos Pos) Diagnostic {
-	return problem(pos, codeBadTag, "a parameter of a tag needs a name: post(id int64)")
+	return problem(pos, codeBadTag, "a parameter of a tag needs a name and a type: post(id int64)")
 }
 
 func variadicTag(pos Pos) Diagnostic {

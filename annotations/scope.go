@@ -17,11 +17,13 @@ type unit struct {
 	imports map[string]*directiveImport // by name; own and foreign ones are valid in the whole package
 	tags    map[string]*Tag
 	order   []*Tag // in source order
-	// broken are the names of tags and imports whose declaration has a problem,
-	// which is reported there and not where they are used.
-	broken map[string]bool
-	probes map[*SourceFile]*probe
-	keys   *planner // plans for keys, with the package's own access to fields
+	// broken and brokenImports are the names of tags and imports whose
+	// declaration has a problem, which is reported there and not where they are
+	// used.
+	broken        map[string]bool
+	brokenImports map[string]bool
+	probes        map[*SourceFile]*probe
+	keys          *planner // plans for keys, with the package's own access to fields
 }
 
 // A directiveImport is a package that an import directive brings into scope.
@@ -77,8 +79,10 @@ func newUnit(pkg *types.Package, src *Source) *unit {
 		imports: map[string]*directiveImport{},
 		tags:    map[string]*Tag{},
 		broken:  map[string]bool{},
-		probes:  map[*SourceFile]*probe{},
-		keys:    newPlanner(pkg.Path(), true),
+
+		brokenImports: map[string]bool{},
+		probes:        map[*SourceFile]*probe{},
+		keys:          newPlanner(pkg.Path(), true),
 	}
 }
 

@@ -214,7 +214,7 @@ func (c *checker) qualifier(at origin, name piece) *unit {
 			path = imp.Path
 		}
 	}
-	if path == "" && at.unit.broken[name.text] {
+	if path == "" && at.unit.brokenImports[name.text] {
 		return nil // reported
 	}
 	if path == "" {
