@@ -47,7 +47,13 @@ func prose(text string) []string {
 			lines = append(lines, line)
 			line = "//"
 		}
-		line += " " + word
+		line += " " + strings.ReplaceAll(word, unbroken, " ")
 	}
 	return append(lines, line)
 }
+
+// unbroken is a space at which prose does not begin a new line.
+const unbroken = "\x00"
+
+// code returns a piece of code that is to stay on one line of prose.
+func code(text string) string { return strings.Join(strings.Fields(text), unbroken) }

@@ -47,9 +47,10 @@ type file struct {
 	pkg *annotations.Package
 	out *jen.File
 
-	imports  map[string]string // local names by import path
-	taken    scope             // every name of package or file scope that generated code must not hide
-	encoders *functions        // codec functions by plan
+	imports  map[string]string                     // local names by import path
+	taken    scope                                 // every name of package or file scope that generated code must not hide
+	partial  map[*annotations.Tag]map[uint8]string // functions of tags used in part, by set
+	encoders *functions                            // codec functions by plan
 	decoders *functions
 	keyers   *functions
 	results  *resultCodecs
@@ -72,6 +73,7 @@ func newFile(pkg *annotations.Package, names func(string) string) *file {
 		f.taken.add(repo.Wrapper)
 		f.taken.add(repo.Constructor)
 	}
+	f.namePartialTags()
 	f.encoders = newFunctions(f, "cacheEncode")
 	f.decoders = newFunctions(f, "cacheDecode")
 	f.keyers = newFunctions(f, "cacheKey")

@@ -121,7 +121,7 @@ func (g *method) invalidateMethods(names *readNames) {
 
 	g.entryMethod(names.entry, fmt.Sprintf("%s is the tag of one entry of %s%s.", names.entry, m.Name, variants(r)), all, names)
 	for _, fixed := range r.Partial {
-		name := g.partialEntryName(m, fixed)
+		name := names.partial[fixed]
 		g.entryMethod(name, fmt.Sprintf("%s is the tag of the entries of %s that agree in these arguments.", name, m.Name), fixed, names)
 	}
 	scope := g.file.taken.inner()
@@ -205,16 +205,6 @@ func (g *method) entryMethod(name, doc string, fixed uint8, names *readNames) {
 		body = append(body, jen.Return(g.handle().Dot("Tag").Call(jen.Id(key))))
 	}
 	g.declare(prose(doc), name, params.code(), jen.Qual(runtimePath, "Tag"), body...)
-}
-
-// partialEntryName names the method for the entries of which some key parts
-// are given, after the parameters those use.
-func (w *wrapper) partialEntryName(read *annotations.Method, fixed uint8) string {
-	name := w.names[read.Name].entry + "With"
-	for _, i := range usedBy(read.Read.Key, &fixed) {
-		name += wordOf(read.Params[i].Name)
-	}
-	return name
 }
 
 // keyStmts returns the statements that add v to a key after plan c. v is

@@ -109,15 +109,18 @@ func (g *method) resultList() *jen.Statement {
 	case len(g.results) == 1 && g.results[0] == "":
 		return jen.Add(typ(g.m.Results[0].Type))
 	}
-	var list []jen.Code
-	for i, r := range g.m.Results {
-		s := jen.Empty()
-		if g.results[i] != "" {
-			s = jen.Id(g.results[i])
+	if g.results[0] == "" {
+		var list []jen.Code
+		for _, r := range g.m.Results {
+			list = append(list, typ(r.Type))
 		}
-		list = append(list, s.Add(typ(r.Type)))
+		return jen.Params(list...)
 	}
-	return jen.Params(list...)
+	var list paramList
+	for i, r := range g.m.Results {
+		list.add(g.results[i], r)
+	}
+	return jen.Params(list.code()...)
 }
 
 // args returns the arguments for the wrapped method, with the names of params.

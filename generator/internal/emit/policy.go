@@ -21,7 +21,7 @@ func readPolicy(m *annotations.Method, params []string) string {
 	for i, cond := range r.When {
 		s.WriteString(map[bool]string{true: ",", false: " and"}[i == 0])
 		s.WriteString(map[bool]string{true: " unless ", false: " when "}[cond.Negate])
-		s.WriteString(cond.Expr.Text)
+		s.WriteString(code(cond.Expr.Text))
 	}
 	s.WriteString(".")
 	if len(r.Depends) > 0 {
@@ -54,7 +54,7 @@ func lifetime(ttl annotations.TTL) string {
 	case ttl.Forever:
 		return "until invalidated"
 	case ttl.Expr != nil:
-		return "for " + ttl.Expr.Text
+		return "for " + code(ttl.Expr.Text)
 	}
 	return "for " + shortDuration(ttl.Duration)
 }
@@ -64,13 +64,13 @@ func lifetime(ttl annotations.TTL) string {
 func keyTexts(r *annotations.Read, params []string) string {
 	var list []string
 	for _, part := range r.Vary {
-		list = append(list, part.Expr.Text)
+		list = append(list, code(part.Expr.Text))
 	}
 	for _, part := range r.Key {
 		if isName(part.Expr) {
 			list = append(list, params[part.Expr.Parts[0].Index])
 		} else {
-			list = append(list, part.Expr.Text)
+			list = append(list, code(part.Expr.Text))
 		}
 	}
 	return strings.Join(list, ", ")
@@ -79,7 +79,7 @@ func keyTexts(r *annotations.Read, params []string) string {
 func targetTexts(targets []*annotations.Target) string {
 	var list []string
 	for _, t := range targets {
-		list = append(list, t.Text)
+		list = append(list, code(t.Text))
 	}
 	return strings.Join(list, ", ")
 }
@@ -89,7 +89,7 @@ func negativeTexts(r *annotations.Read) string {
 	for _, n := range r.Negative {
 		s := "a nil result"
 		if !n.Nil {
-			s = n.Err.Text
+			s = code(n.Err.Text)
 		}
 		if n.TTL > 0 {
 			s += " for " + shortDuration(n.TTL)

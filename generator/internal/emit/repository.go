@@ -28,6 +28,8 @@ type wrapper struct {
 type readNames struct {
 	key, vary, entry          string
 	invalidate, invalidateAll string
+	// partial are the entry methods for some of the key's parts, by set.
+	partial map[uint8]string
 }
 
 func (f *file) repository(repo *annotations.Repository) {
@@ -92,6 +94,15 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 			entry:         w.members.pickMember(name+"Entry", ""),
 			invalidate:    inExportOf(m.Name, "Invalidate", m.Name),
 			invalidateAll: inExportOf(m.Name, "InvalidateAll", m.Name),
+			partial:       map[uint8]string{},
+		}
+		params := w.newMethod(m).params
+		for _, fixed := range m.Read.Partial {
+			var given []string
+			for _, i := range usedBy(m.Read.Key, &fixed) {
+				given = append(given, params[i])
+			}
+			w.names[m.Name].partial[fixed] = w.members.pickMember(name+"Entry"+withWords(given), "")
 		}
 	}
 	return w
@@ -144,7 +155,7 @@ func (w *wrapper) table() []string {
 	tab.Flush()
 	var lines []string
 	for line := range strings.Lines(buf.String()) {
-		lines = append(lines, strings.TrimRight(line, " \n"))
+		lines = append(lines, strings.TrimRight(strings.ReplaceAll(line, unbroken, " "), " \n"))
 	}
 	return lines
 }

@@ -88,7 +88,7 @@ func (g *method) tag(t *annotations.Target, v vars) *jen.Statement {
 	}
 	name := t.Tag.Func
 	if !full(t.Fixed, len(t.Tag.Params)) {
-		name = partialTag(t.Tag, t.Fixed)
+		name = g.file.partial[t.Tag][t.Fixed]
 	}
 	return g.tagFunc(t, name).Call(args...)
 }
@@ -98,7 +98,7 @@ func (g *method) entry(t *annotations.Target, v vars) *jen.Statement {
 	read := t.Read
 	name, used := g.names[read.Name].entry, usedBy(read.Read.Key, nil)
 	if !full(t.Fixed, len(read.Read.Key)) {
-		name, used = g.partialEntryName(read, t.Fixed), usedBy(read.Read.Key, &t.Fixed)
+		name, used = g.names[read.Name].partial[t.Fixed], usedBy(read.Read.Key, &t.Fixed)
 	}
 	var args []jen.Code
 	pos := 0 // in t.Args, which has neither the context nor ignored parameters
@@ -117,7 +117,11 @@ func (g *method) entry(t *annotations.Target, v vars) *jen.Statement {
 			for _, arg := range t.Args[pos:] {
 				list = append(list, v.expr(arg))
 			}
-			args = append(args, typ(p.Type).Values(list...))
+			if len(list) == 0 {
+				args = append(args, jen.Nil())
+			} else {
+				args = append(args, typ(p.Type).Values(list...))
+			}
 		default:
 			args = append(args, v.expr(t.Args[pos]))
 		}
@@ -158,15 +162,31 @@ func patterns(partial []uint8) []jen.Code {
 	return list
 }
 
-// partialTag names the function for a tag of which some arguments are given.
-func partialTag(t *annotations.Tag, fixed uint8) string {
-	name := t.Func + "With"
-	for i, p := range t.Params {
-		if fixed&(1<<i) != 0 {
-			name += wordOf(p.Name)
+// namePartialTags names the functions for tags of which some arguments are
+// given. Only this package uses them.
+func (f *file) namePartialTags() {
+	f.partial = map[*annotations.Tag]map[uint8]string{}
+	for _, t := range f.pkg.Tags {
+		f.partial[t] = map[uint8]string{}
+		for _, fixed := range t.Partial {
+			var given []string
+			for i, p := range t.Params {
+				if fixed&(1<<i) != 0 {
+					given = append(given, p.Name)
+				}
+			}
+			f.partial[t][fixed] = f.taken.pick(lowerFirst(t.Func) + withWords(given))
 		}
 	}
-	return name
+}
+
+// withWords is the part of a name that lists parameters: WithAuthorAndLang.
+func withWords(names []string) string {
+	var words []string
+	for _, name := range names {
+		words = append(words, wordOf(name))
+	}
+	return "With" + strings.Join(words, "And")
 }
 
 // tags writes the functions of the tags the package declares.
@@ -174,7 +194,7 @@ func (f *file) tags() {
 	for _, t := range f.pkg.Tags {
 		f.declareTag(t, t.Func, 1<<len(t.Params)-1)
 		for _, fixed := range t.Partial {
-			f.declareTag(t, partialTag(t, fixed), uint(fixed))
+			f.declareTag(t, f.partial[t][fixed], uint(fixed))
 		}
 		if t.AllFunc != "" {
 			comment(f.out, prose(fmt.Sprintf("%s stands for every instance of the tag %s.", t.AllFunc, t.Name)))
@@ -196,7 +216,8 @@ func (f *file) declareTag(t *annotations.Tag, name string, fixed uint) {
 	}
 	names := f.taken.inner()
 	key := names.pick("key")
-	var params, body []jen.Code
+	var params paramList
+	var body []jen.Code
 	body = append(body, jen.Id(key).Op(":=").Qual(runtimePath, "NewKey").Call())
 	var texts []string
 	for i, p := range t.Params {
@@ -205,13 +226,12 @@ func (f *file) declareTag(t *annotations.Tag, name string, fixed uint) {
 			body = append(body, jen.Id(key).Dot("Any").Call())
 			continue
 		}
-		local := p.Name
-		if names[local] || reserved(local) {
-			local += "Arg"
+		local := names.keep(p.Name)
+		if local == "" {
+			local = names.pick(p.Name + "Arg")
 		}
-		local = names.pick(local)
 		texts = append(texts, local)
-		params = append(params, jen.Id(local).Add(typ(p.Type)))
+		params = append(params, parameter{name: local, typ: p.Type})
 		body = append(body, f.keyStmts(key, p.Key, variable(local), names.inner())...)
 		if len(t.Partial) > 0 {
 			body = append(body, jen.Id(key).Dot("Next").Call())
@@ -223,6 +243,6 @@ func (f *file) declareTag(t *annotations.Tag, name string, fixed uint) {
 	}
 	body = append(body, jen.Return(jen.Id(key).Dot(method).Call(append([]jen.Code{jen.Lit(t.ID)}, patterns(t.Partial)...)...)))
 	comment(f.out, prose(fmt.Sprintf("%s is the tag %s(%s).", name, t.Name, strings.Join(texts, ", "))))
-	f.out.Func().Id(name).Params(params...).Qual(runtimePath, "Tag").Block(body...)
+	f.out.Func().Id(name).Params(params.code()...).Qual(runtimePath, "Tag").Block(body...)
 	f.out.Line()
 }

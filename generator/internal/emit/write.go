@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"slices"
+
 	"github.com/dave/jennifer/jen"
 
 	"github.com/cachegen/cachegen/annotations"
@@ -41,7 +43,7 @@ func (g *method) write() {
 	default:
 		op := "="
 		results := g.results
-		if !usesResult {
+		if slices.Contains(results, "") || slices.Contains(results, "_") {
 			op = ":="
 			results = nil
 			inner := g.scope.inner()
