@@ -232,7 +232,7 @@ func (f *file) declareTag(t *annotations.Tag, name string, fixed uint) {
 		}
 		texts = append(texts, local)
 		params = append(params, parameter{name: local, typ: p.Type})
-		body = append(body, f.keyStmts(key, p.Key, variable(local), names.inner())...)
+		body = append(body, f.keyStmts(key, p.Key, variable(local), names)...)
 		if len(t.Partial) > 0 {
 			body = append(body, jen.Id(key).Dot("Next").Call())
 		}
