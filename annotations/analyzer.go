@@ -37,6 +37,8 @@ func run(pass *analysis.Pass) (any, error) {
 		Fset:  pass.Fset,
 		Files: pass.Files,
 		Types: pass.Pkg,
+
+		ImportsOnly: true,
 		Lookup: func(path string) (*types.Package, *Source) {
 			return packages[path], sources[path]
 		},
@@ -63,8 +65,14 @@ func report(pass *analysis.Pass, d Diagnostic) {
 		Message:  d.Message + " [" + d.Code + "]",
 	}
 	if !from.IsValid() {
-		// A directive of another package, which an embedded interface brings in.
+		// A directive of another package, which an embedded interface brings in:
+		// it is reported at the embedding.
 		out.Pos = pass.Files[0].Package
+		for _, r := range d.Related {
+			if from, to := tokenPos(pass, r.Pos); from.IsValid() {
+				out.Pos, out.End = from, to
+			}
+		}
 		out.Message = d.String()
 	}
 	for _, r := range d.Related {

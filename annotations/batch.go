@@ -63,7 +63,7 @@ func (c *checker) checkBatchOptions(m *method, p *parsed) {
 // and returns the index of the one that holds the ids, -1 after a problem.
 func (c *checker) batchArguments(m, single *method, it item, batch *Batch) int {
 	if len(it.args) != len(single.args) || it.spread {
-		c.report(badBatch(it.head().pos, "give a parameter for each of "+paramList(single)+" of "+it.name.text))
+		c.report(badBatch(it.head().pos, "name a parameter of this method for each of those of "+it.name.text+paramList(single)))
 		return -1
 	}
 	ids := -1

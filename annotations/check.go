@@ -25,6 +25,10 @@ type Input struct {
 	// of embedded interfaces. A nil Lookup knows no package.
 	Lookup func(path string) (*types.Package, *Source)
 
+	// ImportsOnly says that Lookup knows no packages but those that the Go files
+	// import, as under go vet: a package that directives alone name may exist.
+	ImportsOnly bool
+
 	// Imports returns the import paths a package depends on directly, through
 	// its Go files or its import directives, to find cycles. If it is nil,
 	// they are taken from the types and the sources that are known.

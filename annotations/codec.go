@@ -346,8 +346,11 @@ func (c *Codec) mayFail() bool {
 // describe says in words what is wrong with a part of a type.
 func (e *planError) describe(qualifier types.Qualifier) string {
 	typ := types.TypeString(e.typ, qualifier)
-	if e.path == "" || e.path == typ {
+	switch named, ok := types.Unalias(e.typ).(*types.Named); {
+	case e.path == "":
 		return "type " + typ
+	case e.path == typ || ok && e.path == named.Obj().Name():
+		return typ
 	}
 	return e.path + ": " + typ
 }

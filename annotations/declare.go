@@ -86,6 +86,8 @@ func (c *checker) declareImport(u *unit, p *parsed) {
 	case p.path.text == u.path:
 		c.report(importsItself(p.path.pos))
 		imp.pkg = nil
+	case imp.pkg == nil && c.in.ImportsOnly:
+		imp.outOfSight = true
 	case imp.pkg == nil:
 		c.report(unknownPackage(p.path))
 	case !importable(u.path, imp.pkg):
@@ -163,7 +165,7 @@ func (c *checker) tagParams(u *unit, p *parsed, file *SourceFile) (params []*Tag
 		default:
 			codec, err := u.keys.plan(v.Type(), v.Name())
 			if err != nil {
-				c.report(notKeyable(places[i], err))
+				c.report(notKeyable(places[i], err, c.qualify))
 			}
 			params = append(params, &TagParam{Name: v.Name(), Type: v.Type(), Key: codec})
 		}

@@ -90,7 +90,7 @@ func (c *checker) checkNode(s *scope, e *expr, node ast.Expr) bool {
 			}
 		}
 		if !c.missingImport(s, msg) {
-			c.report(c.explain(s, pos, msg))
+			c.report(c.explain(s, e, node, info, pos, msg))
 		}
 		return false
 	}
@@ -107,7 +107,20 @@ func (c *checker) missingImport(s *scope, msg string) bool {
 		return false
 	}
 	imp := s.unit.imports[name]
-	return s.unit.brokenImports[name] || imp != nil && imp.pkg == nil
+	if imp != nil && imp.pkg == nil {
+		c.reportOutOfSight(imp)
+		return true
+	}
+	return s.unit.brokenImports[name]
+}
+
+// reportOutOfSight reports, once, that a package which is used cannot be looked
+// into.
+func (c *checker) reportOutOfSight(imp *directiveImport) {
+	if imp.outOfSight {
+		imp.outOfSight = false
+		c.report(outOfSight(imp.path))
+	}
 }
 
 // checkValue type-checks a node that must be one value of a valid type.
@@ -150,19 +163,78 @@ func (p piece) tokenAt(off int) Pos {
 
 // explain turns a message of the type checker into a diagnostic, with the
 // nearest name where it lacks one.
-func (c *checker) explain(s *scope, pos Pos, msg string) Diagnostic {
+func (c *checker) explain(s *scope, e *expr, node ast.Expr, info *types.Info, pos Pos, msg string) Diagnostic {
+	if rest, ok := strings.CutPrefix(msg, "name "); ok {
+		if name, pkg, ok := strings.Cut(rest, " not exported by package "); ok {
+			return notExported(pos, name, pkg)
+		}
+	}
+	if sel := e.selectorAt(node, pos); sel != nil {
+		if strings.Contains(msg, "but does have ") {
+			return invalidExpression(pos, msg, "")
+		}
+		return invalidExpression(pos, msg, nearest(sel.Sel.Name, c.selectable(sel.X, info)))
+	}
 	name, ok := strings.CutPrefix(msg, "undefined: ")
-	if !ok || !token.IsIdentifier(name) {
+	switch {
+	case !ok || !token.IsIdentifier(name):
 		return invalidExpression(pos, msg, "")
-	}
-	var names []string
-	for sc := s.scope; sc != nil && sc != types.Universe; sc = sc.Parent() {
-		names = append(names, sc.Names()...)
-	}
-	if name == "result" {
+	case name == "result":
 		return resultUnavailable(pos, "the method returns nothing but an error")
 	}
+	var names []string // those of the method first, the predeclared ones last
+	for sc := s.scope; sc != nil; sc = sc.Parent() {
+		names = append(names, sc.Names()...)
+	}
 	return invalidExpression(pos, msg, nearest(name, names))
+}
+
+// selectorAt returns the selector of an expression whose selected name stands at
+// a position, nil if none does.
+func (e *expr) selectorAt(node ast.Expr, pos Pos) *ast.SelectorExpr {
+	var found *ast.SelectorExpr
+	ast.Inspect(node, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && e.at(sel.Sel).compare(pos) == 0 {
+			found = sel
+		}
+		return found == nil
+	})
+	return found
+}
+
+// selectable returns the names that may stand behind an operand and a period:
+// what a package exports, or the fields and methods of a value.
+func (c *checker) selectable(x ast.Expr, info *types.Info) []string {
+	if id, ok := x.(*ast.Ident); ok {
+		if pkg, ok := info.Uses[id].(*types.PkgName); ok {
+			return slices.DeleteFunc(pkg.Imported().Scope().Names(), func(name string) bool { return !exported(name) })
+		}
+	}
+	t := info.Types[x].Type
+	if t == nil {
+		return nil
+	}
+	var names []string
+	add := func(obj types.Object) {
+		if obj.Exported() || obj.Pkg() == nil || obj.Pkg().Path() == c.in.Types.Path() {
+			names = append(names, obj.Name())
+		}
+	}
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if st, ok := t.Underlying().(*types.Struct); ok {
+		for f := range st.Fields() {
+			add(f)
+		}
+	}
+	if !types.IsInterface(t) {
+		t = types.NewPointer(t)
+	}
+	for m := range types.NewMethodSet(t).Methods() {
+		add(m.Obj())
+	}
+	return names
 }
 
 // checkExpr parses and checks an expression that is a value.

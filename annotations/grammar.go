@@ -2,6 +2,7 @@ package annotations
 
 import (
 	"go/token"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -174,13 +175,51 @@ func (a *argParser) parseOptions(text piece) {
 			continue
 		}
 		end := wordEnd(text.text, off)
-		a.parseOption(text.sub(off, end))
+		end = a.valueEnd(text.text, off, end)
+		word := text.sub(off, end)
+		if rest, ok := strings.CutSuffix(word.text, ","); ok {
+			a.report(commaBehindOption(word.pos.sub(len(rest), len(","))))
+			word = word.sub(0, len(rest))
+		}
+		a.parseOption(word)
 		off = end
 		// With space around a =, the one problem is the space.
 		rest := strings.TrimLeftFunc(text.text[off:], unicode.IsSpace)
 		if strings.HasPrefix(rest, "=") {
 			off = wordEnd(text.text, len(text.text)-len(strings.TrimLeftFunc(rest[1:], unicode.IsSpace)))
 		}
+	}
+}
+
+// valueEnd returns the end of an option that ends at end, or beyond it if its
+// value goes on behind a space, as in ttl=10 minutes: if what follows is neither
+// an option nor nearly one, the value has one problem instead of two.
+func (a *argParser) valueEnd(text string, off, end int) int {
+	option, value, _ := strings.Cut(text[off:end], "=")
+	if a.spec.option(option) == nil || value == "" || strings.HasSuffix(value, ",") {
+		return end
+	}
+	var names []string // of all directives: one may be given to another by mistake
+	for _, d := range directives {
+		for _, o := range d.Options {
+			names = append(names, o.Name)
+		}
+	}
+	for {
+		next := end + len(text[end:]) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+		if next == len(text) || next == end {
+			return end
+		}
+		word := text[next:wordEnd(text, next)]
+		name, _ := cutVerb(word)
+		if strings.Contains(word, "=") || slices.Contains(names, name) || nearest(name, names) != "" {
+			return end
+		}
+		rest := strings.TrimLeftFunc(text[next+len(word):], unicode.IsSpace)
+		if strings.HasPrefix(rest, "=") {
+			return end
+		}
+		end = next + len(word)
 	}
 }
 

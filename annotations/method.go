@@ -237,7 +237,7 @@ func (c *checker) scope(m *method, u *unit, file *SourceFile, use scopeUse) *sco
 		switch {
 		case p.Name == "result":
 			shadowed = true
-			r.problem = func(at Pos) Diagnostic { return shadowedResult(at, m.paramPlace(i).Pos) }
+			r.problem = func(at Pos) Diagnostic { return shadowedResult(at, "a parameter", m.paramPlace(i).Pos) }
 		case use == useConstant:
 			r.problem = func(at Pos) Diagnostic { return notConstant(at, p.Name) }
 		case p.Ignored && (use == useKey || use == useDepends):
@@ -262,7 +262,7 @@ func (c *checker) scope(m *method, u *unit, file *SourceFile, use scopeUse) *sco
 		if p.Name == "result" {
 			shadowed = true
 			if i != m.model.Result {
-				r.problem = func(at Pos) Diagnostic { return shadowedResult(at, m.resultPlace(i).Pos) }
+				r.problem = func(at Pos) Diagnostic { return shadowedResult(at, "another result", m.resultPlace(i).Pos) }
 			}
 		}
 		s.declare(types.NewVar(token.NoPos, s.pkg, p.Name, p.Type), r)

@@ -30,9 +30,13 @@ func (c *checker) checkNames() {
 	slices.SortStableFunc(names, func(a, b generated) int { return a.pos.compare(b.pos) })
 	imported := c.importedNames()
 	seen := map[string]generated{}
+	reported := map[[2]Pos]bool{} // two names of one origin collide for one reason
 	for _, g := range names {
 		if old, ok := seen[g.name]; ok {
-			c.report(nameCollision(g.pos, g.name, g.what, old.what, old.pos))
+			if pair := [2]Pos{g.pos, old.pos}; !reported[pair] {
+				reported[pair] = true
+				c.report(nameCollision(g.pos, g.name, g.what, old.what, old.pos))
+			}
 			continue
 		}
 		seen[g.name] = g
@@ -91,11 +95,19 @@ func (c *checker) checkMethodNames(r *repository) {
 		pos  Pos
 	}
 	seen := map[string]named{"Unwrap": {"the wrapper's method Unwrap", r.model.Pos}}
+	reported := map[[2]Pos]bool{}
 	add := func(name string, n named) {
 		old, ok := seen[name]
+		pair := [2]Pos{old.pos, n.pos}
 		switch {
 		case !ok:
 			seen[name] = n
+			return
+		case reported[pair]:
+			return
+		}
+		reported[pair] = true
+		switch {
 		case n.pos.before(old.pos):
 			c.report(nameCollision(old.pos, name, old.what, n.what, n.pos))
 		default:

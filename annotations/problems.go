@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/types"
 	"strings"
+	"time"
 )
 
 // This file has one constructor for every diagnostic. A message is lower case,
@@ -99,7 +100,15 @@ func unknownOption(name piece, spec *Directive) Diagnostic {
 		names = append(names, o.Name)
 	}
 	h := hint(nearest(name.text, names))
-	if h == "" {
+	word, _ := cutVerb(name.text)
+	_, notDuration := time.ParseDuration(name.text)
+	switch {
+	case h != "":
+	case spec.option(word) != nil:
+		h = "; it is written " + spec.option(word).Syntax
+	case notDuration == nil && spec.option("ttl") != nil:
+		h = hint("ttl=" + name.text)
+	default:
 		h = fmt.Sprintf("; it has %s", strings.Join(names, ", "))
 	}
 	return problem(name.pos, codeUnknownOption, "cache:%s has no option %q%s", spec.Verb, short(name.text), h)
@@ -140,6 +149,21 @@ func badDuration(value piece, spec *Option, parsed bool) Diagnostic {
 		why += ", forever, or a Go expression in parentheses"
 	}
 	return problem(value.pos, codeBadDuration, "%s: %q %s", spec.Name, short(value.text), why)
+}
+
+func notParenthesized(value piece) Diagnostic {
+	if tokens := tokenize(value.text).tokens; closing(tokens, 0) < 0 {
+		return problem(value.pos.sub(0, 1), codeSyntax, "this parenthesis is not closed")
+	}
+	return problem(value.pos, codeSyntax, "an expression in parentheses is needed here")
+}
+
+func quotedValue(value piece, spec *Option) Diagnostic {
+	return problem(value.pos, codeBadValue, "the value of %s stands without quotes: %s", spec.Name, spec.Syntax)
+}
+
+func commaBehindOption(pos Pos) Diagnostic {
+	return problem(pos, codeSyntax, "options are separated by spaces, not by commas")
 }
 
 func badPercent(value piece, spec *Option) Diagnostic {
@@ -196,6 +220,10 @@ func importsItself(pos Pos) Diagnostic {
 func importCycle(pos Pos, own string, path []string) Diagnostic {
 	return problem(pos, codeImportCycle, "import cycle: %s → %s; declare the tags that both sides use in a package of their own",
 		own, strings.Join(path, " → "))
+}
+
+func outOfSight(path piece) Diagnostic {
+	return problem(path.pos, codeUnknownPackage, "no Go file of the package imports %q yet, so that go vet cannot look into it; run cachegen first", path.text)
 }
 
 func unknownPackage(path piece) Diagnostic {
@@ -350,8 +378,8 @@ func errorResult(pos Pos) Diagnostic {
 	return problem(pos, codeErrorResult, "the error is always nil here: nothing is evaluated for a call that failed")
 }
 
-func shadowedResult(pos, at Pos) Diagnostic {
-	return problem(pos, codeShadowedResult, "result could mean the method's result or what is called result in its signature; rename that").
+func shadowedResult(pos Pos, what string, at Pos) Diagnostic {
+	return problem(pos, codeShadowedResult, "result means the result of the method, but %s has that name; rename it", what).
 		with(at, "called result here")
 }
 
@@ -372,11 +400,15 @@ func typeParameter(pos Pos, name string) Diagnostic {
 
 // Items.
 
-func unknownTarget(name piece, repository string, other *method, near string) Diagnostic {
-	if other != nil {
-		return problem(name.pos, codeUnknownTarget, "%s is a %s; only tags and reads can stand here%s", name.text, other.model.Role, hint(near))
+func unknownTarget(name piece, repository string, other *method, verb, near string) Diagnostic {
+	wanted, allowed := "tag or read", "tags and reads"
+	if verb == "reload" {
+		wanted, allowed = "read", "reads"
 	}
-	return problem(name.pos, codeUnknownTarget, "unknown tag or read of %s: %s%s", repository, name.text, hint(near))
+	if other != nil {
+		return problem(name.pos, codeUnknownTarget, "%s is a %s; only %s can stand here%s", name.text, other.model.Role, allowed, hint(near))
+	}
+	return problem(name.pos, codeUnknownTarget, "unknown %s of %s: %s%s", wanted, repository, name.text, hint(near))
 }
 
 func unknownTag(it item, near string) Diagnostic {
@@ -391,24 +423,28 @@ func batchTarget(name piece, batch *parsed) Diagnostic {
 	return problem(name.pos, codeUnknownTarget, "%s is a batch, whose entries are those of the read of one%s", name.text, single)
 }
 
-func argumentCount(it item, pos Pos, params []targetParam, what string) Diagnostic {
-	var names []string
+func argumentCount(it item, pos Pos, params []targetParam, what string, names types.Qualifier, reload bool) Diagnostic {
+	var list []string
 	for _, p := range params {
-		typ := types.TypeString(p.typ, func(pkg *types.Package) string { return pkg.Name() })
+		typ := types.TypeString(p.typ, names)
 		if p.variadic {
 			typ = "..." + strings.TrimPrefix(typ, "[]")
 		}
-		names = append(names, strings.TrimSpace(p.name+" "+typ))
+		list = append(list, strings.TrimSpace(p.name+" "+typ))
 	}
 	h := ""
-	if !it.parens {
+	if !it.parens && !reload {
 		h = fmt.Sprintf("; for all of them write %s", it.head().text+"("+strings.Repeat("*, ", len(params)-1)+"*)")
 	}
 	word := "few"
 	if len(it.args) > len(params) {
 		word = "many"
 	}
-	return problem(pos, codeWrongCount, "too %s arguments for %s(%s)%s", word, what, strings.Join(names, ", "), h)
+	return problem(pos, codeWrongCount, "too %s arguments for %s(%s)%s", word, what, strings.Join(list, ", "), h)
+}
+
+func contextGiven(pos Pos, name, what string) Diagnostic {
+	return problem(pos, codeWrongCount, "leave the context %s out: it is not a parameter of %s here", name, what)
 }
 
 func spreadHere(pos Pos, what string) Diagnostic {
@@ -454,15 +490,13 @@ func notInKey(pos Pos, index int, name string, at Pos) Diagnostic {
 		with(at, "%s is declared here", name)
 }
 
-func shortQualifier(pkg *types.Package) string { return pkg.Name() }
-
 // invalidPart is the problem of a part of a type that the type checker could
 // not make sense of.
 func invalidPart(pos Pos, path string) Diagnostic {
 	return problem(pos, codeInvalidType, "%s has no valid type", path)
 }
 
-func notKeyable(pos Pos, err *planError) Diagnostic {
+func notKeyable(pos Pos, err *planError, names types.Qualifier) Diagnostic {
 	if invalidType(err.typ) {
 		return invalidPart(pos, err.path)
 	}
@@ -473,10 +507,10 @@ func notKeyable(pos Pos, err *planError) Diagnostic {
 	if types.IsInterface(err.typ) {
 		why += "; an interface needs one of the standard marshalers, such as encoding.TextMarshaler"
 	}
-	return problem(pos, codeNotKeyable, "%s %s", err.describe(shortQualifier), why)
+	return problem(pos, codeNotKeyable, "%s %s", err.describe(names), why)
 }
 
-func notEncodable(pos Pos, err *planError) Diagnostic {
+func notEncodable(pos Pos, err *planError, names types.Qualifier) Diagnostic {
 	if invalidType(err.typ) {
 		return invalidPart(pos, err.path)
 	}
@@ -484,8 +518,18 @@ func notEncodable(pos Pos, err *planError) Diagnostic {
 	if why == "" {
 		why = "cannot be encoded"
 	}
-	return problem(pos, codeNotEncodable, "%s %s; give its type the methods MarshalBinary and UnmarshalBinary, or the read codec=json or codec=gob",
-		err.describe(shortQualifier), why)
+	wayOut := "give its type the methods MarshalBinary and UnmarshalBinary, or the read codec=json or codec=gob"
+	switch err.typ.Underlying().(type) {
+	case *types.Chan, *types.Signature, *types.Basic:
+		wayOut = "leave it out of the result, or make the method a cache:bypass"
+	case *types.Interface:
+		wayOut = "return a concrete type, or give the read codec=json or codec=gob"
+	case *types.Struct:
+		if err.reason != "" {
+			wayOut = "give a type around it the methods MarshalBinary and UnmarshalBinary, or the read codec=json or codec=gob"
+		}
+	}
+	return problem(pos, codeNotEncodable, "%s %s; %s", err.describe(names), why, wayOut)
 }
 
 func needsError(pos Pos, what, method string) Diagnostic {
@@ -514,7 +558,7 @@ func resultTags(t *Target, what string, at Pos) Diagnostic {
 }
 
 func dependsOnUnwritten(t *Target) Diagnostic {
-	return problem(t.Pos, codeNeverInvalidated, "no write invalidates read %s by name, so nothing follows from this; depend on its tags instead", t.Read.Name)
+	return problem(t.Pos, codeNeverInvalidated, "no write invalidates read %s by name, so this never makes an entry stale; depend on the tags of %s instead", t.Read.Name, t.Read.Name)
 }
 
 // Batches.

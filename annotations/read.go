@@ -50,7 +50,7 @@ func (c *checker) checkKey(m *method) {
 			place := m.paramPlace(i)
 			codec, err := c.own.keys.plan(p.Type, orUnnamed(p.Name))
 			if err != nil {
-				c.report(notKeyable(place.Pos, err))
+				c.report(notKeyable(place.Pos, err, c.qualify))
 				continue
 			}
 			read.Key = append(read.Key, &KeyPart{
@@ -92,7 +92,7 @@ func (c *checker) keyParts(m *method, dir *parsed, u *unit, file *SourceFile) []
 		}
 		codec, err := c.own.keys.plan(x.Type, x.Text)
 		if err != nil {
-			c.report(notKeyable(text.pos, err))
+			c.report(notKeyable(text.pos, err, c.qualify))
 			continue
 		}
 		parts = append(parts, &KeyPart{Expr: x, Codec: codec})
@@ -301,7 +301,7 @@ func (c *checker) checkResultCodec(m *method, opts readOptions, result types.Typ
 	}
 	codec, err := c.results.plan(result, "")
 	if err != nil {
-		c.report(notEncodable(m.resultPlace(m.model.Result).At, err))
+		c.report(notEncodable(m.resultPlace(m.model.Result).At, err, c.qualify))
 		return
 	}
 	read.Codec = codec

@@ -125,17 +125,17 @@ func (st *Statement) words(set map[string]bool) {
 
 // checkReads checks what follows from all the writes of the package together.
 func (c *checker) checkReads() {
-	writtenTags, writtenReads := map[*Tag]bool{}, map[*Method]bool{}
+	writtenReads := map[*Method]bool{}
 	c.invalidates(func(_ *method, t *Target) {
-		if t.Tag != nil {
-			writtenTags[t.Tag] = true
-		} else {
+		if t.Read != nil {
 			writtenReads[t.Read] = true
 		}
 	})
-	c.depends(func(_ *method, t *Target) {
+	c.depends(func(m *method, t *Target) {
 		if t.Read != nil && !writtenReads[t.Read] && !c.namedByWrite(t.Read) {
+			before := len(c.diags)
 			c.report(dependsOnUnwritten(t))
+			c.pointToEmbedding(m, before)
 		}
 	})
 	understood := c.writesUnderstood()
@@ -145,13 +145,14 @@ func (c *checker) checkReads() {
 			if read == nil || m.broken || m.dirs.one("batch") != nil {
 				continue
 			}
-			stale := writtenReads[m.model] || slices.ContainsFunc(read.Depends, func(t *Target) bool {
-				return t.Tag != nil && (writtenTags[t.Tag] || t.Tag.External || t.TagPkg != "") || t.Read != nil && writtenReads[t.Read]
-			})
+			before := len(c.diags)
+			// What it depends on and nothing invalidates is reported already.
+			stale := writtenReads[m.model] || len(read.Depends) > 0
 			if read.TTL.Forever && !stale && understood && m.understood("depends", len(read.Depends)) {
 				c.report(neverStale(m))
 			}
 			c.checkResultTags(m, writtenReads[m.model])
+			c.pointToEmbedding(m, before)
 		}
 	}
 }

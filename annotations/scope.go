@@ -31,6 +31,10 @@ type directiveImport struct {
 	name piece
 	path piece
 	pkg  *types.Package // nil if it cannot be found
+
+	// outOfSight is set until it is reported that a package which is used may
+	// exist but cannot be looked into.
+	outOfSight bool
 }
 
 // A probe is a package made for checking expressions: it has the path, and thus

@@ -58,7 +58,7 @@ func (c *checker) target(m *method, it item, use scopeUse, verb string) *Target 
 		return nil
 	}
 	params, what := t.params(), t.what(it)
-	args, ok := c.matchArguments(it, params, what)
+	args, ok := c.matchArguments(m, it, params, what, verb)
 	if !ok {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (c *checker) target(m *method, it item, use scopeUse, verb string) *Target 
 func (c *checker) resolveHead(m *method, it item, verb string) *Target {
 	from := m.origin.unit
 	if it.qual.text != "" {
-		if from = c.qualifier(m.origin, it.qual); from == nil {
+		if from = c.qualifier(m, it); from == nil {
 			return nil
 		}
 	}
@@ -115,6 +115,9 @@ func (c *checker) resolveHead(m *method, it item, verb string) *Target {
 	}
 	var candidates []string
 	for _, tag := range from.order {
+		if verb == "reload" {
+			break // tags cannot be reloaded
+		}
 		if from.own || exported(tag.Name) {
 			candidates = append(candidates, tag.Name)
 		}
@@ -123,7 +126,7 @@ func (c *checker) resolveHead(m *method, it item, verb string) *Target {
 		c.report(unknownTag(it, nearest(it.name.text, candidates)))
 		return nil
 	}
-	if t.Read = c.resolveRead(m.repo, it.name, candidates); t.Read == nil {
+	if t.Read = c.resolveRead(m.repo, it.name, verb, candidates); t.Read == nil {
 		return nil
 	}
 	return t
@@ -149,7 +152,7 @@ func (c *checker) unusable(tag *Tag, from *unit, it item, verb string) *Diagnost
 
 // resolveRead finds a read of a repository. tags are the names that would have
 // been found before it, for a hint.
-func (c *checker) resolveRead(r *repository, name piece, tags []string) *Method {
+func (c *checker) resolveRead(r *repository, name piece, verb string, tags []string) *Method {
 	m := r.find(name.text)
 	switch {
 	case m == nil || m.dirs.role != nil && m.model.Role != RoleRead:
@@ -158,7 +161,7 @@ func (c *checker) resolveRead(r *repository, name piece, tags []string) *Method 
 				tags = append(tags, o.fn.Name())
 			}
 		}
-		c.report(unknownTarget(name, r.iface.Name, m, nearest(name.text, tags)))
+		c.report(unknownTarget(name, r.iface.Name, m, verb, nearest(name.text, tags)))
 		return nil
 	case m.dirs.role == nil || m.broken:
 		return nil // reported
@@ -195,10 +198,11 @@ func (t *Target) what(it item) string {
 }
 
 // qualifier returns the package a name in front of a tag stands for.
-func (c *checker) qualifier(at origin, name piece) *unit {
-	path := ""
+func (c *checker) qualifier(m *method, it item) *unit {
+	at, name, path := m.origin, it.qual, ""
 	if imp := at.unit.imports[name.text]; imp != nil {
 		if imp.pkg == nil {
+			c.reportOutOfSight(imp)
 			if !at.unit.own { // else it is reported where it is imported
 				c.report(unknownPackage(piece{imp.path.text, name.pos}))
 			}
@@ -217,6 +221,10 @@ func (c *checker) qualifier(at origin, name piece) *unit {
 	if path == "" && at.unit.brokenImports[name.text] {
 		return nil // reported
 	}
+	if path == "" && (at.unit.tags[name.text] != nil || m.repo.find(name.text) != nil) {
+		c.report(notAnItem(it.piece))
+		return nil
+	}
 	if path == "" {
 		c.report(unknownQualifier(name, nearest(name.text, names)))
 		return nil
@@ -230,9 +238,9 @@ func (c *checker) qualifier(at origin, name piece) *unit {
 }
 
 // matchArguments pairs the arguments of an item with parameters.
-func (c *checker) matchArguments(it item, params []targetParam, what string) ([]targetParam, bool) {
+func (c *checker) matchArguments(m *method, it item, params []targetParam, what, verb string) ([]targetParam, bool) {
 	if !it.parens && len(params) > 0 {
-		c.report(argumentCount(it, it.head().pos, params, what))
+		c.report(argumentCount(it, it.head().pos, params, what, c.qualify, verb == "reload"))
 		return nil, false
 	}
 	variadic := len(params) > 0 && params[len(params)-1].variadic
@@ -244,12 +252,16 @@ func (c *checker) matchArguments(it item, params []targetParam, what string) ([]
 		c.report(spreadHere(it.args[len(it.args)-1].pos, what))
 		return nil, false
 	}
+	if ctx := m.model.Context; ctx >= 0 && len(it.args) > fixed && it.args[0].text == m.model.Params[ctx].Name {
+		c.report(contextGiven(it.args[0].pos, it.args[0].text, what))
+		return nil, false
+	}
 	if len(it.args) < fixed || !variadic && len(it.args) > fixed {
 		pos := it.head().pos
 		if len(it.args) > fixed {
 			pos = it.args[fixed].pos
 		}
-		c.report(argumentCount(it, pos, params, what))
+		c.report(argumentCount(it, pos, params, what, c.qualify, verb == "reload"))
 		return nil, false
 	}
 	var out []targetParam
@@ -347,7 +359,15 @@ func (c *checker) loop(s *scope, e *expr, base ast.Expr) (types.Type, *Expr) {
 
 // typeString writes a type as seen from the package.
 func (c *checker) typeString(t types.Type) string {
-	return types.TypeString(t, types.RelativeTo(c.in.Types))
+	return types.TypeString(t, c.qualify)
+}
+
+// qualify names a package as the code of the package being checked would.
+func (c *checker) qualify(pkg *types.Package) string {
+	if pkg.Path() == c.in.Types.Path() {
+		return ""
+	}
+	return pkg.Name()
 }
 
 // summarize fills in what follows from the arguments of a target, and reports

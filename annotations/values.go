@@ -24,6 +24,10 @@ func (p *parsed) checkValues(report func(Diagnostic)) {
 // check returns the problem of a value, nil if it has none.
 func (spec *Option) check(value piece) *Diagnostic {
 	var d Diagnostic
+	if spec.value != valueNone && strings.ContainsAny(value.text[:1], "\"'`") {
+		d = quotedValue(value, spec)
+		return &d
+	}
 	switch spec.value {
 	case valueName:
 		if token.IsIdentifier(value.text) && value.text != "_" {
@@ -44,7 +48,7 @@ func (spec *Option) check(value piece) *Diagnostic {
 			return nil
 		}
 		if strings.HasPrefix(value.text, "(") {
-			d = syntaxError(value.pos.sub(0, 1), "an expression between parentheses is needed here")
+			d = notParenthesized(value)
 			break
 		}
 		n, err := time.ParseDuration(value.text)

@@ -169,10 +169,13 @@ func TestDiagnostics(t *testing.T) {
 		if got[name] == nil {
 			got[name] = &strings.Builder{}
 		}
-		for i := range d.Related {
-			d.Related[i].Pos.File = path.Base(filepath.ToSlash(d.Related[i].Pos.File))
-		}
 		fmt.Fprintln(got[name], d)
+		for _, r := range d.Related {
+			if rel, err := filepath.Rel(filepath.Join(dir, name), r.Pos.File); err == nil {
+				r.Pos.File = filepath.ToSlash(rel)
+			}
+			fmt.Fprintf(got[name], "\t%s\n", r)
+		}
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package blog // want package:"cache directives of blog" `base.go:7:25: cannot use id \(variable of type string\) as int64 value in argument to tag Author \[invalid-expression\]`
+package blog // want package:"cache directives of blog"
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type Users interface {
 
 //cache:repository ttl=1m
 type Names interface {
-	tags.Repository[string, Post]
+	tags.Repository[string, Post] // want `base.go:7:25: cannot use id \(variable of type string\) as int64 value in argument to tag Author \[invalid-expression\]`
 }
 
 // The names of the file that cachegen generated for an earlier interface.
