@@ -277,6 +277,9 @@ func TestNearest(t *testing.T) {
 		{"id", "", []string{"ID2x", "ctx"}},
 		{"a", "", []string{"b"}},
 		{"post", "Post", []string{"post", "Post"}},
+		{"pots", "post", []string{"post", "Post"}},
+		{"POST", "Post", []string{"post", "Post"}},
+		{"posd", "post", []string{"post", "posh"}},
 		{"x", "", nil},
 	} {
 		if got := nearest(c.name, c.candidates); got != c.want {

@@ -181,12 +181,17 @@ func (a *argParser) parseOptions(text piece) {
 			a.report(commaBehindOption(word.pos.sub(len(rest), len(","))))
 			word = word.sub(0, len(rest))
 		}
-		a.parseOption(word)
+		ok := a.parseOption(word)
 		off = end
-		// With space around a =, the one problem is the space.
-		rest := strings.TrimLeftFunc(text.text[off:], unicode.IsSpace)
-		if strings.HasPrefix(rest, "=") {
-			off = wordEnd(text.text, len(text.text)-len(strings.TrimLeftFunc(rest[1:], unicode.IsSpace)))
+		rest := text.sub(off, len(text.text))
+		if value, spaced := strings.CutPrefix(rest.text, "="); spaced {
+			// With space around a =, the one problem is the space.
+			off = wordEnd(text.text, len(text.text)-len(strings.TrimLeftFunc(value, unicode.IsSpace)))
+			if ok {
+				a.report(unexpectedText(rest.sub(0, len("=")), a.spec))
+			}
+		} else if next := wordAfter(text.text, off); strings.HasSuffix(word.text, "=") && !isOption(text.text[off:next]) {
+			off = next
 		}
 	}
 }
@@ -199,28 +204,35 @@ func (a *argParser) valueEnd(text string, off, end int) int {
 	if a.spec.option(option) == nil || value == "" || strings.HasSuffix(value, ",") {
 		return end
 	}
-	var names []string // of all directives: one may be given to another by mistake
+	for {
+		next := wordAfter(text, end)
+		if next == end || isOption(text[end:next]) || strings.HasPrefix(strings.TrimLeftFunc(text[next:], unicode.IsSpace), "=") {
+			return end
+		}
+		end = next
+	}
+}
+
+// wordAfter returns the end of the word behind off, off itself if there is none.
+func wordAfter(text string, off int) int {
+	rest := strings.TrimLeftFunc(text[off:], unicode.IsSpace)
+	if rest == "" {
+		return off
+	}
+	return wordEnd(text, len(text)-len(rest))
+}
+
+// isOption reports whether a word is or may be meant as an option, of this
+// directive or of another to which it was not given.
+func isOption(word string) bool {
+	name, _ := cutVerb(strings.TrimSpace(word))
+	var names []string
 	for _, d := range directives {
 		for _, o := range d.Options {
 			names = append(names, o.Name)
 		}
 	}
-	for {
-		next := end + len(text[end:]) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
-		if next == len(text) || next == end {
-			return end
-		}
-		word := text[next:wordEnd(text, next)]
-		name, _ := cutVerb(word)
-		if strings.Contains(word, "=") || slices.Contains(names, name) || nearest(name, names) != "" {
-			return end
-		}
-		rest := strings.TrimLeftFunc(text[next+len(word):], unicode.IsSpace)
-		if strings.HasPrefix(rest, "=") {
-			return end
-		}
-		end = next + len(word)
-	}
+	return strings.Contains(word, "=") || slices.Contains(names, name) || nearest(name, names) != ""
 }
 
 // wordEnd returns the end of the option that begins at off.
@@ -250,7 +262,9 @@ func wordEnd(text string, off int) int {
 	return len(text)
 }
 
-func (a *argParser) parseOption(word piece) {
+// parseOption parses one option and reports whether it is in order, apart from
+// the form of its value.
+func (a *argParser) parseOption(word piece) bool {
 	name, _, hasValue := strings.Cut(word.text, "=")
 	opt := optionText{name: word.sub(0, len(name))}
 	if hasValue {
@@ -270,7 +284,9 @@ func (a *argParser) parseOption(word piece) {
 		a.report(missingValue(word.pos, spec))
 	default:
 		a.options = append(a.options, opt)
+		return true
 	}
+	return false
 }
 
 // beforeOptions parses the options at the end and returns what stands before.

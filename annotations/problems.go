@@ -106,12 +106,26 @@ func unknownOption(name piece, spec *Directive) Diagnostic {
 	case h != "":
 	case spec.option(word) != nil:
 		h = "; it is written " + spec.option(word).Syntax
+	case optionOf(name.text, spec) != nil:
+		h = "; that belongs to cache:" + optionOf(name.text, spec).Verb
 	case notDuration == nil && spec.option("ttl") != nil:
 		h = hint("ttl=" + name.text)
 	default:
 		h = fmt.Sprintf("; it has %s", strings.Join(names, ", "))
 	}
 	return problem(name.pos, codeUnknownOption, "cache:%s has no option %q%s", spec.Verb, short(name.text), h)
+}
+
+// optionOf returns a directive that has an option of that name, if possible one
+// that stands in the same place as the given one; nil if there is none.
+func optionOf(name string, beside *Directive) *Directive {
+	var found *Directive
+	for i, d := range directives {
+		if d.option(name) != nil && (found == nil || found.Place&beside.Place == 0) {
+			found = &directives[i]
+		}
+	}
+	return found
 }
 
 func duplicate(pos Pos, what string, first Pos) Diagnostic {
