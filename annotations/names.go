@@ -121,9 +121,12 @@ func (c *checker) checkMethodNames(r *repository) {
 		if m.model.Role != RoleRead || m.dirs.one("batch") != nil {
 			continue
 		}
-		name := upperFirst(m.fn.Name())
-		add("Invalidate"+name, named{"the method that invalidates one entry of " + m.fn.Name(), m.pos()})
-		add("InvalidateAll"+name, named{"the method that invalidates every entry of " + m.fn.Name(), m.pos()})
+		prefix, name := "Invalidate", upperFirst(m.fn.Name())
+		if !m.fn.Exported() {
+			prefix = "invalidate"
+		}
+		add(prefix+name, named{"the method that invalidates one entry of " + m.fn.Name(), m.pos()})
+		add(prefix+"All"+name, named{"the method that invalidates every entry of " + m.fn.Name(), m.pos()})
 	}
 }
 
