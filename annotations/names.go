@@ -95,24 +95,22 @@ func (c *checker) checkMethodNames(r *repository) {
 		pos  Pos
 	}
 	seen := map[string]named{"Unwrap": {"the wrapper's method Unwrap", r.model.Pos}}
-	reported := map[[2]Pos]bool{}
+	reported := map[[2]Pos]bool{} // as for the names of the package
 	add := func(name string, n named) {
 		old, ok := seen[name]
-		pair := [2]Pos{old.pos, n.pos}
-		switch {
-		case !ok:
+		if !ok {
 			seen[name] = n
 			return
-		case reported[pair]:
-			return
 		}
-		reported[pair] = true
+		pair := [2]Pos{old.pos, n.pos}
 		switch {
+		case reported[pair]:
 		case n.pos.before(old.pos):
 			c.report(nameCollision(old.pos, name, old.what, n.what, n.pos))
 		default:
 			c.report(nameCollision(n.pos, name, n.what, old.what, old.pos))
 		}
+		reported[pair] = true
 	}
 	for _, m := range r.methods {
 		add(m.fn.Name(), named{"method " + m.fn.Name(), m.pos()})

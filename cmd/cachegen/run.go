@@ -112,6 +112,9 @@ func (c *command) run(ctx context.Context) (int, error) {
 	done := c.progress()
 	res, err := generator.Generate(ctx, generator.Config{Dir: c.dir, Tags: c.tags, Patterns: c.patterns})
 	done()
+	if ctx.Err() != nil {
+		return exitTrouble, errors.New("interrupted; nothing is written")
+	}
 	if err != nil {
 		return exitTrouble, c.explain(err)
 	}
