@@ -812,8 +812,9 @@ func (c *CachedPostRepository) InvalidateAllByAuthor(ctx context.Context) error 
 // make it match, so the result depends on all of them; one or two letters,
 // and queries that find nothing, are not worth an entry.
 //
-// Cached for 1m by Locale(ctx), query, page, when len(query) >= 3 &&
-// !Editor(ctx) and unless len(result) == 0. It depends on Post(*), Author(*).
+// Cached for 1m by Locale(ctx), query, page, when
+// len(query) >= 3 && !Editor(ctx) and unless len(result) == 0. It depends on
+// Post(*), Author(*).
 func (c *CachedPostRepository) Search(ctx context.Context, query string, page Page, traceID string) ([]Headline, error) {
 	if !cacheruntime.Holds(func() bool { return len(query) >= 3 && !Editor(ctx) }) {
 		c.search.Skip(ctx)

@@ -27,7 +27,7 @@ func (fs *functions) name(c *annotations.Codec, define func(name string, c *anno
 	if name, ok := fs.names[c]; ok {
 		return name
 	}
-	name := fs.file.taken.pick(fs.prefix + describe(c.Type))
+	name := fs.file.name(fs.prefix + describe(c.Type))
 	fs.names[c] = name
 	fs.todo = append(fs.todo, func() { define(name, c) })
 	return name
@@ -110,8 +110,8 @@ func (f *file) result(m *annotations.Method) *resultCodec {
 	rc := &resultCodec{
 		typ:      t,
 		encoding: m.Read.Encoding,
-		encode:   f.taken.pick("cacheEncode" + name),
-		decode:   f.taken.pick("cacheDecode" + name),
+		encode:   f.name("cacheEncode" + name),
+		decode:   f.name("cacheDecode" + name),
 	}
 	f.results.list = append(f.results.list, rc)
 	f.results.todo = append(f.results.todo, func() {
@@ -145,7 +145,7 @@ func (f *file) decodeFunc(rc *resultCodec, d, v string, body ...jen.Code) {
 
 // plannedResult writes the pair of functions that follow a plan.
 func (f *file) plannedResult(rc *resultCodec, c *annotations.Codec) {
-	scope := f.taken.inner()
+	scope := f.used.inner()
 	e, d, v := scope.pick("e"), scope.pick("d"), scope.pick("v")
 	f.encodeFunc(rc, e, v, f.encodeStmts(e, c, variable(v), scope)...)
 	if isScalar(c) {
@@ -159,7 +159,7 @@ func (f *file) plannedResult(rc *resultCodec, c *annotations.Codec) {
 }
 
 func (f *file) jsonResult(rc *resultCodec) {
-	scope := f.taken.inner()
+	scope := f.used.inner()
 	e, d, v := scope.pick("e"), scope.pick("d"), scope.pick("v")
 	f.encodeFunc(rc, e, v, jen.Id(e).Dot("Raw").Call(jen.Qual("encoding/json", "Marshal").Call(jen.Id(v))))
 	f.decodeFunc(rc, d, v, jen.Id(d).Dot("Fail").Call(jen.Qual("encoding/json", "Unmarshal").Call(
@@ -167,7 +167,7 @@ func (f *file) jsonResult(rc *resultCodec) {
 }
 
 func (f *file) gobResult(rc *resultCodec) {
-	scope := f.taken.inner()
+	scope := f.used.inner()
 	e, d, v, buf, err := scope.pick("e"), scope.pick("d"), scope.pick("v"), scope.pick("buf"), scope.pick("err")
 	f.encodeFunc(rc, e, v,
 		jen.Var().Id(buf).Qual("bytes", "Buffer"),
@@ -366,7 +366,7 @@ func (f *file) decodeFunction(name string, c *annotations.Codec) {
 }
 
 func (f *file) codecFunction(name string, c *annotations.Codec, coder, coderType string, stmts func(string, *annotations.Codec, place, scope) []jen.Code) {
-	scope := f.taken.inner()
+	scope := f.used.inner()
 	coder = scope.pick(coder)
 	v := scope.pick("v")
 	// The function's own body: the plan without what makes it a function.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"slices"
 
 	"github.com/dave/jennifer/jen"
 	"golang.org/x/tools/imports"
@@ -48,7 +49,8 @@ type file struct {
 	out *jen.File
 
 	imports  map[string]string                     // local names by import path
-	taken    scope                                 // every name of package or file scope that generated code must not hide
+	taken    scope                                 // names that a new declaration or import cannot have
+	used     scope                                 // names of package or file scope that generated code mentions: locals must not hide them
 	partial  map[*annotations.Tag]map[uint8]string // functions of tags used in part, by set
 	encoders *functions                            // codec functions by plan
 	decoders *functions
@@ -61,27 +63,55 @@ func newFile(pkg *annotations.Package, names func(string) string) *file {
 		pkg:   pkg,
 		out:   jen.NewFilePathName(pkg.Path, pkg.Name),
 		taken: scope{},
+		used:  scope{},
 	}
+	f.out.HeaderComment(Header)
 	for _, name := range pkg.Taken {
 		f.taken.add(name)
 	}
 	for _, tag := range pkg.Tags {
-		f.taken.add(tag.Func)
-		f.taken.add(tag.AllFunc)
+		f.declares(tag.Func)
+		f.declares(tag.AllFunc)
 	}
 	for _, repo := range pkg.Repositories {
-		f.taken.add(repo.Wrapper)
-		f.taken.add(repo.Constructor)
+		f.used.add(repo.Name)
+		f.declares(repo.Wrapper)
+		f.declares(repo.Constructor)
+	}
+	f.nameImports(names)
+	// What is named from now on is named around the parameters, which keep
+	// their names if they can.
+	for _, tag := range pkg.Tags {
+		for _, p := range tag.Params {
+			f.taken.add(p.Name)
+		}
+	}
+	for _, repo := range pkg.Repositories {
+		for _, m := range repo.Methods {
+			for _, p := range slices.Concat(m.Params, m.Results) {
+				f.taken.add(p.Name)
+			}
+		}
 	}
 	f.namePartialTags()
 	f.encoders = newFunctions(f, "cacheEncode")
 	f.decoders = newFunctions(f, "cacheDecode")
 	f.keyers = newFunctions(f, "cacheKey")
 	f.results = &resultCodecs{}
-
-	f.out.HeaderComment(Header)
-	f.nameImports(names)
 	return f
+}
+
+// declares notes the name of a declaration of the file.
+func (f *file) declares(name string) {
+	f.taken.add(name)
+	f.used.add(name)
+}
+
+// name chooses the name of a function of the file.
+func (f *file) name(want string) string {
+	name := f.taken.pick(want)
+	f.used.add(name)
+	return name
 }
 
 // nameImports chooses, before anything is written, the local name of every
@@ -89,11 +119,12 @@ func newFile(pkg *annotations.Package, names func(string) string) *file {
 // around them. The file imports only those that it uses.
 func (f *file) nameImports(names func(string) string) {
 	f.imports = map[string]string{}
+	f.taken.add("err") // jennifer does not use it for a package
 	use := func(path, name string) {
 		if path == "" || path == f.pkg.Path || f.imports[path] != "" {
 			return
 		}
-		local := f.taken.pick(name)
+		local := f.name(name)
 		f.imports[path] = local
 		if local == name && path != runtimePath {
 			f.out.ImportName(path, local)
@@ -108,7 +139,7 @@ func (f *file) nameImports(names func(string) string) {
 			name = names(path)
 		}
 		use(path, name)
-	})
+	}, f.used.add)
 	for _, lib := range f.libraries() {
 		use(lib, path.Base(lib))
 	}

@@ -50,12 +50,12 @@ func (g *method) keyMethods(names *readNames) {
 }
 
 func (g *method) keyMethod(name, doc string, parts []*annotations.KeyPart, separate bool) {
-	scope := g.file.taken.inner()
+	scope := g.file.used.inner()
 	scope.add(g.recv)
 	for _, p := range g.params {
 		scope.add(p)
 	}
-	key := scope.pick("key")
+	key := scope.pickOf("key", "cacheKey")
 	params := []jen.Code{jen.Id(key).Op("*").Qual(runtimePath, "Key")}
 	var list paramList
 	for _, i := range usedBy(parts, nil) {
@@ -124,7 +124,7 @@ func (g *method) invalidateMethods(names *readNames) {
 		name := names.partial[fixed]
 		g.entryMethod(name, fmt.Sprintf("%s is the tag of the entries of %s that agree in these arguments.", name, m.Name), fixed, names)
 	}
-	scope := g.file.taken.inner()
+	scope := g.file.used.inner()
 	scope.add(g.recv)
 	for _, p := range g.params {
 		scope.add(p)
@@ -170,12 +170,12 @@ func variants(r *annotations.Read) string {
 // given key parts.
 func (g *method) entryMethod(name, doc string, fixed uint8, names *readNames) {
 	r := g.m.Read
-	scope := g.file.taken.inner()
+	scope := g.file.used.inner()
 	scope.add(g.recv)
 	for _, p := range g.params {
 		scope.add(p)
 	}
-	key := scope.pick("key")
+	key := scope.pickOf("key", "cacheKey")
 	whole := full(fixed, len(r.Key))
 	used := usedBy(r.Key, &fixed)
 	if whole {
@@ -289,8 +289,8 @@ func (f *file) variadicKey(key string, c *annotations.Codec, v place, scope scop
 // keyFunction writes the function that adds a value of a named or recursive
 // type to a key.
 func (f *file) keyFunction(name string, c *annotations.Codec) {
-	scope := f.taken.inner()
-	key, v := scope.pick("key"), scope.pick("v")
+	scope := f.used.inner()
+	key, v := scope.pickOf("key", "cacheKey"), scope.pick("v")
 	plain := *c
 	plain.Recursive = false
 	plain.Type = c.Type.Underlying()

@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"go/scanner"
+	"go/token"
 	"go/types"
 	"maps"
 	"slices"
@@ -10,12 +12,18 @@ import (
 
 // mentioned calls use for every package that the signatures, expressions, tags
 // and results of the model may name, in an order that depends on the model
-// alone. The name is empty where the model does not know it.
-func (f *file) mentioned(use func(path, name string)) {
+// alone. The name is empty where the model does not know it. It calls ident for
+// the names of the package itself in them, and perhaps for others that
+// expressions mention.
+func (f *file) mentioned(use func(path, name string), ident func(name string)) {
 	inType := func(t types.Type) {
-		types.TypeString(t, func(p *types.Package) string {
-			use(p.Path(), p.Name())
-			return p.Name()
+		typeNames(t, func(obj *types.TypeName) {
+			if pkg := obj.Pkg(); pkg != nil {
+				use(pkg.Path(), pkg.Name())
+				if pkg.Path() == f.pkg.Path {
+					ident(obj.Name())
+				}
+			}
 		})
 	}
 	inExpr := func(e *annotations.Expr) {
@@ -23,8 +31,11 @@ func (f *file) mentioned(use func(path, name string)) {
 			return
 		}
 		for _, part := range e.Parts {
-			if part.Kind == annotations.PartQual {
+			switch part.Kind {
+			case annotations.PartQual:
 				use(part.Pkg, "")
+			case annotations.PartText:
+				identifiers(part.Text, ident)
 			}
 		}
 	}
@@ -93,6 +104,77 @@ func (f *file) mentioned(use func(path, name string)) {
 				}
 			}
 		}
+	}
+}
+
+// typeNames calls f for every named type that the source of a type mentions.
+func typeNames(t types.Type, f func(*types.TypeName)) {
+	list := func(types *types.TypeList) {
+		for t := range types.Types() {
+			typeNames(t, f)
+		}
+	}
+	tuple := func(vars *types.Tuple) {
+		for v := range vars.Variables() {
+			typeNames(v.Type(), f)
+		}
+	}
+	switch t := t.(type) {
+	case *types.Basic:
+		if obj, ok := types.Unsafe.Scope().Lookup("Pointer").(*types.TypeName); ok && t.Kind() == types.UnsafePointer {
+			f(obj)
+		}
+	case *types.Named:
+		f(t.Obj())
+		list(t.TypeArgs())
+	case *types.Alias:
+		f(t.Obj())
+		list(t.TypeArgs())
+	case *types.Pointer:
+		typeNames(t.Elem(), f)
+	case *types.Slice:
+		typeNames(t.Elem(), f)
+	case *types.Array:
+		typeNames(t.Elem(), f)
+	case *types.Chan:
+		typeNames(t.Elem(), f)
+	case *types.Map:
+		typeNames(t.Key(), f)
+		typeNames(t.Elem(), f)
+	case *types.Signature:
+		tuple(t.Params())
+		tuple(t.Results())
+	case *types.Struct:
+		for field := range t.Fields() {
+			typeNames(field.Type(), f)
+		}
+	case *types.Interface:
+		for m := range t.ExplicitMethods() {
+			typeNames(m.Signature(), f)
+		}
+		for embedded := range t.EmbeddedTypes() {
+			typeNames(embedded, f)
+		}
+	}
+}
+
+// identifiers calls ident for the identifiers in a piece of Go, other than those
+// that are selected from something.
+func identifiers(text string, ident func(name string)) {
+	src := []byte(text)
+	file := token.NewFileSet().AddFile("", -1, len(src))
+	var s scanner.Scanner
+	s.Init(file, src, func(token.Position, string) {}, 0)
+	selected := false
+	for {
+		_, tok, lit := s.Scan()
+		switch {
+		case tok == token.EOF:
+			return
+		case tok == token.IDENT && !selected:
+			ident(lit)
+		}
+		selected = tok == token.PERIOD
 	}
 }
 

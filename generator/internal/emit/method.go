@@ -26,7 +26,7 @@ func (w *wrapper) newMethod(m *annotations.Method) *method {
 	g := &method{
 		wrapper: w,
 		m:       m,
-		scope:   w.file.taken.inner(),
+		scope:   w.file.used.inner(),
 		recv:    w.recv,
 		params:  make([]string, len(m.Params)),
 		results: make([]string, len(m.Results)),

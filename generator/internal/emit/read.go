@@ -80,7 +80,7 @@ func (g *method) negatives() *jen.Statement {
 // read writes the method and what goes with it.
 func (g *method) read() {
 	r, names := g.m.Read, g.names[g.m.Name]
-	key := g.scope.pick("key")
+	key := g.scope.pickOf("key", "cacheKey")
 	var stmts []jen.Code
 	if g.m.Context < 0 {
 		stmts = append(stmts, jen.Id(g.ctx).Op(":=").Qual("context", "Background").Call())
@@ -103,13 +103,13 @@ func (g *method) read() {
 	}
 	// The names of results are free again in the block of an if.
 	inner := g.scope.without(g.results)
-	result, err := inner.pick("result"), "_"
+	result, err := inner.pickOf("result", "value"), "_"
 	returned := []jen.Code{jen.Id(result)}
 	if g.m.Err >= 0 {
 		err = inner.pick("err")
 		returned = append(returned, jen.Id(err))
 	}
-	ok := inner.pick("ok")
+	ok := inner.pickOf("ok", "hit")
 	stmts = append(stmts, jen.If(
 		jen.List(jen.Id(result), jen.Id(err), jen.Id(ok)).Op(":=").Add(g.handle()).Dot("Lookup").Call(jen.Id(g.ctx), jen.Id(key)),
 		jen.Id(ok),
@@ -122,7 +122,7 @@ func (g *method) read() {
 	if g.m.Err >= 0 {
 		stmts = append(stmts, jen.Return(load))
 	} else {
-		result := g.scope.pick("result")
+		result := g.scope.pickOf("result", "value")
 		stmts = append(stmts,
 			jen.List(jen.Id(result), jen.Id("_")).Op(":=").Add(load),
 			jen.Return(jen.Id(result)),
@@ -198,7 +198,7 @@ func (g *method) loader(params []string) []jen.Code {
 
 	// Every closure has its own parameters, chosen against everything around.
 	inner := g.scope.without(g.results)
-	resultName, tags := inner.pick("result"), inner.pick("tags")
+	resultName, tags := inner.pickOf("result", "value"), inner.pickOf("tags", "cacheTags")
 	v := vars{params: params, results: make([]string, len(g.m.Results))}
 	for i := range v.results {
 		v.results[i] = "error(nil)" // the only other result of a read; not nil, it would not be here

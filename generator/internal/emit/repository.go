@@ -61,7 +61,7 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 		names:   map[string]*readNames{},
 	}
 	w.members.add("Unwrap")
-	params := f.taken.inner()
+	params := f.used.inner()
 	for _, m := range repo.Methods {
 		w.members.add(m.Name)
 		if m.Role == annotations.RoleRead {
@@ -73,8 +73,8 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 		}
 	}
 	w.recv = params.pickOf("c", "cached")
-	w.nextField = w.members.pickMember("next", "")
-	w.cacheField = w.members.pickMember("cache", "")
+	w.nextField = w.members.pickMember("next", "Repository")
+	w.cacheField = w.members.pickMember("cache", "Runtime")
 	for _, m := range repo.Methods {
 		switch m.Role {
 		case annotations.RoleRead:
@@ -162,8 +162,8 @@ func (w *wrapper) table() []string {
 
 func (w *wrapper) constructor() {
 	out := w.file.out
-	scope := w.file.taken.inner()
-	next, cache := scope.pick("next"), scope.pick("cache")
+	scope := w.file.used.inner()
+	next, cache := scope.pickOf("next", "uncached"), scope.pickOf("cache", "c")
 
 	// One field a line, with a trailing comma: jennifer's Values would put the
 	// literal on one line.

@@ -48,9 +48,10 @@ func (s scope) without(names []string) scope {
 }
 
 // pickMember is pick for a field or method, which may be named like what is
-// predeclared. In place of a keyword it takes the word with what behind it.
+// predeclared. In place of a keyword, or of a name that is taken, it takes the
+// word with what behind it.
 func (s scope) pickMember(want, what string) string {
-	if token.IsKeyword(want) {
+	if token.IsKeyword(want) || s[want] {
 		want += what
 	}
 	if !s[want] {

@@ -175,7 +175,7 @@ func (f *file) namePartialTags() {
 					given = append(given, p.Name)
 				}
 			}
-			f.partial[t][fixed] = f.taken.pick(lowerFirst(t.Func) + withWords(given))
+			f.partial[t][fixed] = f.name(lowerFirst(t.Func) + withWords(given))
 		}
 	}
 }
@@ -214,8 +214,8 @@ func (f *file) declareTag(t *annotations.Tag, name string, fixed uint) {
 		f.out.Line()
 		return
 	}
-	names := f.taken.inner()
-	key := names.pick("key")
+	names := f.used.inner()
+	key := names.pickOf("key", "cacheKey")
 	var params paramList
 	var body []jen.Code
 	body = append(body, jen.Id(key).Op(":=").Qual(runtimePath, "NewKey").Call())

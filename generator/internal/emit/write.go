@@ -19,7 +19,7 @@ func (g *method) write() {
 	if usesResult {
 		g.nameResults()
 	}
-	write, tags := g.scope.pick("write"), g.scope.pick("tags")
+	write, tags := g.scope.pickOf("write", "cacheWrite"), g.scope.pickOf("tags", "cacheTags")
 
 	var body []jen.Code
 	if m.Context < 0 {
