@@ -55,6 +55,24 @@ func (c *checker) checkNames() {
 		c.checkMethodNames(r)
 	}
 	c.checkTagNames()
+	if len(names) > 0 {
+		c.checkPredeclared()
+	}
+}
+
+// checkPredeclared checks that the package declares nothing in place of what
+// generated code needs from the universe: its types, and some others.
+func (c *checker) checkPredeclared() {
+	for _, name := range types.Universe.Names() {
+		obj := c.declared(name)
+		if obj == nil {
+			continue
+		}
+		_, isType := types.Universe.Lookup(name).(*types.TypeName)
+		if isType || slices.Contains([]string{"true", "nil", "len", "make", "new"}, name) {
+			c.report(hidesPredeclared(c.objectPos(obj), name))
+		}
+	}
 }
 
 // declared returns a declaration of the package outside its generated files.

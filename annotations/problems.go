@@ -341,6 +341,10 @@ func nameCollision(pos Pos, name, what, other string, at Pos) Diagnostic {
 		with(at, "%s is here", other)
 }
 
+func hidesPredeclared(pos Pos, name string) Diagnostic {
+	return problem(pos, codeNameCollision, "this declaration hides the predeclared %s, which generated code needs; rename it", name)
+}
+
 func invalidTypeAt(pos Pos, typ string) Diagnostic {
 	return problem(pos, codeInvalidType, "%s is not a valid type", short(typ))
 }
