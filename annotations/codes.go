@@ -115,7 +115,7 @@ var codes = []Code{
 	{codeTrailing, "A directive stands behind code."},
 	{codeTypeParameter, "An expression mentions a type parameter."},
 	{codeUnexpectedArgument, "A directive or an option is given something it does not take."},
-	{codeUnexportedMethod, "A method of an embedded interface is not exported by its package."},
+	{codeUnexportedMethod, "A method of an embedded interface, or a type in its signature, cannot be named outside of its package."},
 	{codeUnknownDirective, "There is no such directive."},
 	{codeUnknownOption, "The directive has no such option."},
 	{codeUnknownPackage, "A package cannot be found, is not in scope, or has no tags."},

@@ -336,6 +336,10 @@ func unexportedMethod(pos Pos, name, path string) Diagnostic {
 	return problem(pos, codeUnexportedMethod, "method %s is not exported by package %s, so no wrapper can have it", name, path)
 }
 
+func unnameableType(pos Pos, method, name, path string) Diagnostic {
+	return problem(pos, codeUnexportedMethod, "method %s has type %s of package %s in its signature, which cannot be named here, so no wrapper can have it", method, name, path)
+}
+
 func nameCollision(pos Pos, name, what, other string, at Pos) Diagnostic {
 	return problem(pos, codeNameCollision, "%s: %s collides with %s", name, what, other).
 		with(at, "%s is here", other)

@@ -146,10 +146,24 @@ func (c *checker) repository(file *SourceFile, i *Interface) *repository {
 		if !m.fn.Exported() && m.fn.Pkg() != nil && m.fn.Pkg().Path() != c.own.path {
 			c.report(unexportedMethod(m.pos(), m.fn.Name(), m.fn.Pkg().Path()))
 			m.broken = true
+		} else if obj := c.unnameable(m.sig); obj != nil {
+			c.report(unnameableType(m.pos(), m.fn.Name(), obj.Name(), obj.Pkg().Path()))
+			m.broken = true
 		}
 		r.model.Methods = append(r.model.Methods, m.model)
 	}
 	return r
+}
+
+// unnameable returns a type that a signature names and this package cannot, nil
+// if there is none.
+func (c *checker) unnameable(sig *types.Signature) (found *types.TypeName) {
+	TypeNames(sig, func(obj *types.TypeName) {
+		if pkg := obj.Pkg(); pkg != nil && pkg.Path() != c.own.path && (!obj.Exported() || !importable(c.own.path, pkg)) {
+			found = obj
+		}
+	})
+	return found
 }
 
 // interfaceDirectives collects the repository and vary directives of an

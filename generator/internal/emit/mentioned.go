@@ -17,7 +17,7 @@ import (
 // expressions mention.
 func (f *file) mentioned(use func(path, name string), ident func(name string)) {
 	inType := func(t types.Type) {
-		typeNames(t, func(obj *types.TypeName) {
+		annotations.TypeNames(t, func(obj *types.TypeName) {
 			if pkg := obj.Pkg(); pkg != nil {
 				use(pkg.Path(), pkg.Name())
 				if pkg.Path() == f.pkg.Path {
@@ -103,57 +103,6 @@ func (f *file) mentioned(use func(path, name string), ident func(name string)) {
 					inExpr(w.Expr)
 				}
 			}
-		}
-	}
-}
-
-// typeNames calls f for every named type that the source of a type mentions.
-func typeNames(t types.Type, f func(*types.TypeName)) {
-	list := func(types *types.TypeList) {
-		for t := range types.Types() {
-			typeNames(t, f)
-		}
-	}
-	tuple := func(vars *types.Tuple) {
-		for v := range vars.Variables() {
-			typeNames(v.Type(), f)
-		}
-	}
-	switch t := t.(type) {
-	case *types.Basic:
-		if obj, ok := types.Unsafe.Scope().Lookup("Pointer").(*types.TypeName); ok && t.Kind() == types.UnsafePointer {
-			f(obj)
-		}
-	case *types.Named:
-		f(t.Obj())
-		list(t.TypeArgs())
-	case *types.Alias:
-		f(t.Obj())
-		list(t.TypeArgs())
-	case *types.Pointer:
-		typeNames(t.Elem(), f)
-	case *types.Slice:
-		typeNames(t.Elem(), f)
-	case *types.Array:
-		typeNames(t.Elem(), f)
-	case *types.Chan:
-		typeNames(t.Elem(), f)
-	case *types.Map:
-		typeNames(t.Key(), f)
-		typeNames(t.Elem(), f)
-	case *types.Signature:
-		tuple(t.Params())
-		tuple(t.Results())
-	case *types.Struct:
-		for field := range t.Fields() {
-			typeNames(field.Type(), f)
-		}
-	case *types.Interface:
-		for m := range t.ExplicitMethods() {
-			typeNames(m.Signature(), f)
-		}
-		for embedded := range t.EmbeddedTypes() {
-			typeNames(embedded, f)
 		}
 	}
 }
