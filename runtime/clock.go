@@ -2,6 +2,7 @@ package cacheruntime
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"sync/atomic"
 )
 
@@ -26,7 +27,9 @@ type table struct {
 }
 
 func newTable() *table {
-	return &table{words: make([]atomic.Uint64, tableSize)}
+	// The clock begins anew with every table: a store that outlives its cache,
+	// or serves two, must not pass off entries of another one.
+	return &table{epoch: rand.Uint64(), words: make([]atomic.Uint64, tableSize)}
 }
 
 // now is the stamp of a load that begins now.

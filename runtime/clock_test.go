@@ -47,31 +47,31 @@ func TestTableTest(t *testing.T) {
 	table := newTable()
 	slots := appendSlots(nil, []uint32{7, tableSize + 8})
 	asOf := table.now()
-	if reason := table.test(0, asOf, slots); reason != "" {
+	if reason := table.test(table.epoch, asOf, slots); reason != "" {
 		t.Errorf("before anything: %s", reason)
 	}
 	table.invalidate([]uint32{9})
-	if reason := table.test(0, asOf, slots); reason != "" {
+	if reason := table.test(table.epoch, asOf, slots); reason != "" {
 		t.Errorf("after another slot: %s", reason)
 	}
 	table.invalidate([]uint32{1, 8})
-	if reason := table.test(0, asOf, slots); reason != ReasonInvalidated {
+	if reason := table.test(table.epoch, asOf, slots); reason != ReasonInvalidated {
 		t.Errorf("after one of the slots: %q", reason)
 	}
 	asOf = table.now()
-	if reason := table.test(0, asOf, slots); reason != "" {
+	if reason := table.test(table.epoch, asOf, slots); reason != "" {
 		t.Errorf("loaded since: %s", reason)
 	}
-	if reason := table.test(1, asOf, slots); reason != ReasonCleared {
+	if reason := table.test(table.epoch+1, asOf, slots); reason != ReasonCleared {
 		t.Errorf("of another epoch: %q", reason)
 	}
 	table.clear()
-	if reason := table.test(0, asOf, nil); reason != ReasonCleared {
+	if reason := table.test(table.epoch, asOf, nil); reason != ReasonCleared {
 		t.Errorf("after clear: %q", reason)
 	}
 	asOf = table.now()
 	table.words[7].Add(1 << clockBits)
-	if reason := table.test(0, asOf, slots); reason != ReasonInvalidated {
+	if reason := table.test(table.epoch, asOf, slots); reason != ReasonInvalidated {
 		t.Errorf("marked: %q", reason)
 	}
 }

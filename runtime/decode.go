@@ -268,7 +268,8 @@ func (d *Decoder) Rest() []byte {
 	return bytes.Clone(d.take(uint64(len(d.data) - d.off)))
 }
 
-// recover turns a panic into a failure. It is to be deferred.
+// recover makes the decoding fail if the surrounding function panics, and ends
+// the panic. It is to be deferred.
 func (d *Decoder) recover() {
 	if value := recover(); value != nil {
 		d.Fail(fmt.Errorf("unmarshal: %w", panicked(value)))

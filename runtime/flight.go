@@ -15,14 +15,14 @@ type flight[V any] struct {
 	done   chan struct{}
 
 	// Guarded by Read.mu.
+	started time.Time
 	waiting int        // calls that wait for it
 	joined  bool       // by calls other than the one that started it, or that may be
 	next    *flight[V] // of those who joined this one and may not have its outcome
 
 	// Set by the starter before the flight takes off.
-	fresh    bool     // load even if there is a valid entry by now
-	slots    []uint32 // of the tags known from the arguments, the entry's own included
-	declared bool     // whether there are others than the entry's own
+	fresh bool     // load even if there is a valid entry by now
+	slots []uint32 // of the tags known from the arguments, the entry's own included
 
 	// abandoned is set by a starter that leaves and whose arguments may change.
 	abandoned atomic.Bool
@@ -40,7 +40,8 @@ type flight[V any] struct {
 	tried     bool // to encode the value
 	encoded   bool // the value, as the entry's payload
 	stored    bool
-	checkable bool // the entry's tags are known, so that the hit test means something
+	checkable bool // the hit test means something: the outcome is one to be stored, all its tags are known
+	lapsed    bool // the load of an infallible read was still running at its deadline
 	tainted   bool // the arguments may have changed during the load
 	ended     bool // without a panic
 }
@@ -63,10 +64,13 @@ func (r *Read[V]) board(key string, from *flight[V]) (f *flight[V], starter bool
 	}
 	if f == nil {
 		f = r.flights[key]
+		if f != nil && time.Since(f.started) >= r.cache.loadTimeout {
+			f = nil // its load ignores its deadline: nobody else is to wait for it
+		}
 	}
 	if starter = f == nil; starter {
 		r.started++
-		f = &flight[V]{key: key, number: r.started, done: make(chan struct{}), joined: from != nil}
+		f = &flight[V]{key: key, number: r.started, started: time.Now(), done: make(chan struct{}), joined: from != nil}
 		r.flights[key] = f
 	} else {
 		f.joined = true
@@ -133,17 +137,21 @@ func (r *Read[V]) land(f *flight[V]) {
 	}
 
 	r.mu.Lock()
-	delete(r.flights, f.key)
+	if r.flights[f.key] == f {
+		delete(r.flights, f.key)
+	}
 	joined, waiting := f.joined, f.waiting
 	r.mu.Unlock()
 
+	defer func() { // also if encoding ends the goroutine
+		f.tainted = f.abandoned.Load()
+		close(f.done)
+	}()
 	// Nobody can join any more. What they need is made while the starter still
 	// waits, as it may modify the value.
-	if joined && f.ended && !r.cfg.Share {
+	if joined && f.ended && f.err == nil && !r.cfg.Share {
 		r.encode(f)
 	}
-	f.tainted = f.abandoned.Load()
-	close(f.done)
 	if f.panicked != nil && waiting == 0 {
 		r.report("a load panicked that no caller waits for any more", f.panicked)
 	}
@@ -191,14 +199,15 @@ func (r *Read[V]) load(ctx context.Context, f *flight[V], loader Loader[V]) {
 	tags := Tags{slots: f.slots}
 	ttl, known := r.judge(f, loader, &tags)
 	if r.cfg.Infallible && ctx.Err() != nil {
-		ttl, known = 0, false // no error could tell that the value is not one
+		f.lapsed = true // no error could tell that the value is not one
+		ttl = 0
 	}
 	slices.Sort(tags.slots)
 	e.slots = appendSlots(nil, slices.Compact(tags.slots))
-	// Of what is not stored, an error say, only the tags known from the
-	// arguments are known: if there are none, nothing proves it current.
-	f.checkable = known && (ttl > 0 || f.declared)
-	if ttl > 0 && known {
+	// Of what is not stored, an error say, nothing proves that it is current: its
+	// tags need not be ones that an insert invalidates.
+	f.checkable = known && ttl > 0
+	if f.checkable {
 		f.stored = r.keep(f, ttl)
 	}
 }
@@ -279,7 +288,10 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 		stored.flags |= flagLong
 		stored.key = []byte(f.key)
 	}
-	err := r.cache.store.Set(storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
+	err := errStorePanicked
+	completes(func() {
+		err = r.cache.store.Set(storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
+	})
 	if err != nil {
 		r.stats.add(0, countStoreErrors, 1)
 		r.report("the store cannot be written", err)

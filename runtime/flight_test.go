@@ -149,8 +149,8 @@ func TestShare(t *testing.T) {
 	})
 }
 
-// What joins an error or something that is not stored has its arguments' tags
-// alone to prove it current; without a declared one it tries again.
+// Who joins an outcome that is not to be stored tries again: nothing proves it
+// current.
 func TestJoinedOutcomes(t *testing.T) {
 	failure := errors.New("failure")
 	dependency := func(tags *Tags) { tags.Add(postTag(1)) }
@@ -160,11 +160,11 @@ func TestJoinedOutcomes(t *testing.T) {
 		shared bool
 	}{
 		{"error", Loader[*post]{}, false},
-		{"error with a dependency", Loader[*post]{Depends: dependency}, true},
+		{"error with a dependency", Loader[*post]{Depends: dependency}, false},
 		{"nil", Loader[*post]{}, false},
-		{"nil with a dependency", Loader[*post]{Depends: dependency}, true},
+		{"nil with a dependency", Loader[*post]{Depends: dependency}, false},
 		{"unstored", Loader[*post]{Store: func(*post) bool { return false }}, false},
-		{"unstored with a dependency", Loader[*post]{Store: func(*post) bool { return false }, Depends: dependency}, true},
+		{"unstored with a dependency", Loader[*post]{Store: func(*post) bool { return false }, Depends: dependency}, false},
 		{"unknown tags", Loader[*post]{DependsResult: func(*Tags, *post) { panic("unknown") }, Depends: dependency}, false},
 		{"stored", Loader[*post]{}, true},
 		{"dependency that adds nothing", Loader[*post]{Store: func(*post) bool { return false }, Depends: func(*Tags) {}}, false},
@@ -426,14 +426,14 @@ func TestUnencodableJoiners(t *testing.T) {
 			}
 			for _, joiner := range joiners {
 				got := <-joiner
-				if got.err != failure || (got.post == nil) != (failure != nil) || got.post != nil && got.post.ID == 1 {
+				if got.err != failure || failure == nil && got.post == nil || got.post != nil && got.post.ID == 1 {
 					t.Errorf("error %v: %+v", failure, got)
 				}
 			}
-			if want := map[bool]int{true: 4, false: 1}[failure == nil]; loads != want {
+			if want := map[bool]int{true: 4, false: 2}[failure == nil]; loads != want {
 				t.Errorf("error %v: %d loads, want %d", failure, loads, want)
 			}
-			if stats := r.cache.Stats(); stats.Unencodable != 1 {
+			if stats := r.cache.Stats(); stats.Unencodable != map[bool]uint64{true: 1, false: 0}[failure == nil] {
 				t.Errorf("%+v", stats.Counts)
 			}
 		}
@@ -580,18 +580,19 @@ func TestMayTake(t *testing.T) {
 		{"began before and is current", &flight[*post]{number: 5, loaded: true, checkable: true}, false, true},
 		{"tags unknown", &flight[*post]{number: 5, loaded: true}, false, false},
 		{"arguments may have changed", &flight[*post]{number: 6, loaded: true, checkable: true, tainted: true}, false, false},
-		{"refresh: began after the call", &flight[*post]{number: 6, loaded: true}, true, true},
+		{"refresh: began after the call", &flight[*post]{number: 6, loaded: true, fresh: true}, true, true},
+		{"refresh: of a call without it", &flight[*post]{number: 6, loaded: true}, true, false},
 		{"refresh: found after the call", &flight[*post]{number: 6, checkable: true}, true, false},
 		{"refresh: began before and is current", &flight[*post]{number: 5, loaded: true, checkable: true}, true, false},
 		{"panicked", &flight[*post]{number: 5, panicked: &PanicError{}}, true, true},
 		{"exited", &flight[*post]{number: 5, exited: true}, true, true},
 	} {
-		test.flight.entry = entry{hard: never, slots: slots}
+		test.flight.entry = entry{hard: never, epoch: r.cache.table.epoch, slots: slots}
 		if got := r.read.mayTake(test.flight, 5, test.fresh); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
-	current := &flight[*post]{number: 5, loaded: true, checkable: true, entry: entry{hard: never, slots: slots}}
+	current := &flight[*post]{number: 5, loaded: true, checkable: true, entry: entry{hard: never, epoch: r.cache.table.epoch, slots: slots}}
 	r.cache.table.invalidate([]uint32{1})
 	if r.read.mayTake(current, 5, false) {
 		t.Error("what was invalidated since may be taken")

@@ -11,7 +11,7 @@ import (
 func (k *Key) AppendBinary(v encoding.BinaryAppender) {
 	defer k.Recover()
 	data, err := v.AppendBinary(k.scratch[:0])
-	k.scratch = data
+	k.scratch = append(k.scratch[:0], data...) // data may be memory of the value's own
 	k.marshaled(kindBinary, data, err)
 }
 
@@ -28,7 +28,7 @@ func (k *Key) MarshalBinary(v encoding.BinaryMarshaler) {
 func (k *Key) AppendText(v encoding.TextAppender) {
 	defer k.Recover()
 	data, err := v.AppendText(k.scratch[:0])
-	k.scratch = data
+	k.scratch = append(k.scratch[:0], data...) // data may be memory of the value's own
 	k.marshaled(kindText, data, err)
 }
 

@@ -69,7 +69,6 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 	if loader.Depends != nil && !completes(func() { loader.Depends(&tags) }) {
 		return r.through(ctx, key, loader, Skipped, ReasonDependency)
 	}
-	declared := tags.count > 0
 	tags.Add(key.patternTag(r.name, r.sets))
 	fresh := key.control.refreshes()
 	if fresh {
@@ -86,7 +85,6 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 		if starter {
 			f.fresh = fresh
 			f.slots = tags.slots
-			f.declared = declared
 			go r.fly(insideLoad(ctx, r.cache, f.key), f, loader)
 		}
 		if !r.wait(ctx, f, starter) {
@@ -116,8 +114,8 @@ func (r *Read[V]) leave(key *Key, outcome Outcome, err error) (V, error) {
 }
 
 // mayTake reports whether a caller that joined a flight may have its outcome:
-// if the load began after the call did, or if the outcome passes the hit test
-// now, which is after the call began as well. Nobody is handed an outcome just
+// if the load began after the call did, or if the outcome is one to be stored and
+// passes the hit test now, which is after the call began as well. Nobody is handed an outcome just
 // because it is for the right key: the caller may have seen a write return that
 // the load has not seen.
 func (r *Read[V]) mayTake(f *flight[V], before uint64, fresh bool) bool {
@@ -127,7 +125,7 @@ func (r *Read[V]) mayTake(f *flight[V], before uint64, fresh bool) bool {
 	case f.tainted:
 		return false
 	case fresh:
-		return f.loaded && f.number > before
+		return f.fresh && f.loaded && f.number > before
 	}
 	return f.number > before || f.checkable && f.entry.hitTest(r.cache.table) == ""
 }
@@ -145,7 +143,7 @@ func (r *Read[V]) take(ctx context.Context, key *Key, loader Loader[V], f *fligh
 	case f.panicked != nil:
 		r.record(key, outcome, reason, false)
 		panic(f.panicked)
-	case f.exited && r.cfg.Infallible:
+	case f.lapsed, f.exited && r.cfg.Infallible:
 		return r.through(ctx, key, loader, outcome, reason)
 	case f.exited:
 		r.record(key, outcome, reason, false)
@@ -169,13 +167,7 @@ func (r *Read[V]) copyFor(f *flight[V]) (value V, ok bool) {
 	if !f.encoded {
 		return value, false
 	}
-	d := NewDecoder(f.entry.payload)
-	value = r.cfg.Decode(d)
-	if d.Finish() != nil {
-		var zero V
-		return zero, false
-	}
-	return value, true
+	return r.decode(NewDecoder(f.entry.payload))
 }
 
 // completes runs f and reports whether it did not panic.

@@ -188,12 +188,21 @@ func (r *Read[V]) answer(e *entry, d *Decoder) (result V, err error, ok bool) {
 	case e.flags&flagNil != 0:
 		return result, nil, true
 	}
-	result = r.cfg.Decode(d)
+	result, ok = r.decode(d)
+	return result, nil, ok
+}
+
+// decode decodes a value; a panic, as of an unmarshaler, is a damaged entry.
+func (r *Read[V]) decode(d *Decoder) (value V, ok bool) {
+	func() {
+		defer d.recover()
+		value = r.cfg.Decode(d)
+	}()
 	if d.Finish() != nil {
 		var zero V
-		return zero, nil, false
+		return zero, false
 	}
-	return result, nil, true
+	return value, true
 }
 
 func (r *Read[V]) damaged(stripe uint32) Reason {
@@ -205,7 +214,9 @@ func (r *Read[V]) damaged(stripe uint32) Reason {
 // negative returns the index of the negative outcome that an error is, or -1.
 func (r *Read[V]) negative(err error) int {
 	for i, n := range r.cfg.Negative {
-		if n.Err != nil && errors.Is(err, n.Err) {
+		is := false
+		completes(func() { is = n.Err != nil && errors.Is(err, n.Err) })
+		if is {
 			return i
 		}
 	}

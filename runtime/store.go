@@ -1,5 +1,10 @@
 package cacheruntime
 
+import "errors"
+
+// errStorePanicked stands for what a store that panics did not return.
+var errStorePanicked = errors.New("cacheruntime: the store panicked")
+
 // A Store keeps entries as bytes. It may forget any of them at any time, and
 // need not know about expiry or invalidation: entries carry what decides
 // whether they are served. Its methods are called concurrently, also while and

@@ -6,7 +6,6 @@ import "slices"
 // It belongs to the function it is handed to.
 type Tags struct {
 	slots  []uint32
-	count  int
 	write  bool // tags of a write, else of an entry
 	result resultState
 	traced bool
@@ -24,7 +23,6 @@ const (
 
 // Add adds tags.
 func (t *Tags) Add(tags ...Tag) {
-	t.count += len(tags)
 	for i := range tags {
 		if t.write {
 			t.slots = tags[i].appendInvalidation(t.slots)
