@@ -162,7 +162,7 @@ func TestFingerprint(t *testing.T) {
 		{"//cache:depends post(id)", "//cache:depends post(id), post(id+1)"},
 		{"//cache:depends post(id)", "//cache:depends post(id)\n\t//cache:negative nil"},
 		{"//cache:depends post(id)", "//cache:depends post(id)\n\t//cache:negative context.Canceled"},
-		{"//cache:depends post(id)", "//cache:depends post(id)\n\t//cache:key id+1"},
+		{"//cache:depends post(id)", "//cache:depends post(id)\n\t//cache:key id, id+1"},
 		{"//cache:depends post(id)", "//cache:depends post(id)\n\t//cache:vary id"},
 		{"//cache:read", "//cache:read codec=json"},
 		{"//cache:read", "//cache:read codec=gob"},

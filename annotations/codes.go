@@ -48,6 +48,7 @@ const (
 	codeStale              = "stale-file"
 	codeSyntax             = "syntax"
 	codeTagNamedLikeRead   = "tag-named-like-read"
+	codeTagNotInKey        = "tag-not-in-key"
 	codeTrailing           = "trailing"
 	codeTypeParameter      = "type-parameter"
 	codeUnexpectedArgument = "unexpected-argument"
@@ -112,6 +113,7 @@ var codes = []Code{
 	{codeStale, "A generated file is missing or out of date, or nothing needs it any more."},
 	{codeSyntax, "A directive or a Go file cannot be parsed."},
 	{codeTagNamedLikeRead, "A tag has the name of a read of its package."},
+	{codeTagNotInKey, "A tag of a read uses a parameter otherwise than its key does, so that calls with different tags would share an entry."},
 	{codeTrailing, "A directive stands behind code."},
 	{codeTypeParameter, "An expression mentions a type parameter."},
 	{codeUnexpectedArgument, "A directive or an option is given something it does not take."},

@@ -503,6 +503,20 @@ func readResults(m *method) Diagnostic {
 	return problem(m.pos(), codeReadResults, "read %s must return one value, or a value and an error", m.fn.Name())
 }
 
+// tagNotInKey names the key's own expression of the parameter, if it has one.
+func tagNotInKey(pos Pos, text, name string, context bool, inKey string) Diagnostic {
+	const why = "so calls with different tags would share an entry"
+	switch {
+	case inKey != "" && context:
+		return problem(pos, codeTagNotInKey, "the key has only %s of %s, %s; vary by %s as well", inKey, name, why, text)
+	case context:
+		return problem(pos, codeTagNotInKey, "%s is not part of the key, %s; add //cache:vary %s", text, why, text)
+	case inKey == "":
+		return problem(pos, codeTagNotInKey, "%s is not part of the key, %s; add %s to the key", name, why, name)
+	}
+	return problem(pos, codeTagNotInKey, "the key has only %s of %s, %s; write %s here as well, or add %s to the key", inKey, name, why, inKey, name)
+}
+
 func notInKey(pos Pos, index int, name string, at Pos) Diagnostic {
 	if name == "" || name == "_" {
 		return problem(pos, codeNotInKey, "parameter %d has no name and is not in the key; name it and add or ignore it", index+1).

@@ -24,7 +24,10 @@ func (c *checker) checkIgnore(m *method) {
 				c.report(ignoresContext(name))
 			default:
 				m.model.Params[i].Ignored = true
-				m.model.Params[i].Copy = CopyNone
+				if m.model.Params[i].Copy == CopyShared {
+					// What is ignored does not make an outcome doubtful.
+					m.model.Params[i].Copy = CopyNone
+				}
 			}
 		}
 	}
@@ -170,6 +173,7 @@ func (c *checker) checkRead(m *method) {
 	}
 	c.checkNegative(m)
 	c.checkInKey(m)
+	c.checkTagsInKey(m)
 }
 
 // checkReadResults checks that a read returns one value, or a value and an error.
