@@ -185,5 +185,9 @@ func orphan(pkg *packages.Package) *File {
 	if err != nil || !isGenerated(old) {
 		return nil
 	}
+	// Directives in files that this run's build tags leave out may need it.
+	if _, annotated := directiveImports(pkg.IgnoredFiles); annotated {
+		return nil
+	}
 	return &File{Path: path, Old: old}
 }

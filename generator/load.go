@@ -270,6 +270,7 @@ func validPath(path string) bool {
 // isGenerated reports whether src is a file of ours: the header stands in a
 // line of its own before the package clause.
 func isGenerated(src []byte) bool {
+	src = bytes.TrimPrefix(src, []byte("\ufeff")) // some editors put a byte order mark there
 	for line := range bytes.Lines(src) {
 		line = bytes.TrimSpace(line)
 		if bytes.Equal(line, []byte(emit.Header)) {
@@ -298,7 +299,13 @@ func generatedFile(pkg *packages.Package) string {
 
 // isOurs reports whether a file of our name may be overwritten.
 func isOurs(src []byte) bool {
-	return isGenerated(src) || len(bytes.TrimSpace(src)) == 0
+	if isGenerated(src) {
+		return true
+	}
+	// What a crash may leave of a file of ours: nothing, zeros, or the beginning
+	// of the header.
+	rest := bytes.Trim(src, "\x00 \t\r\n")
+	return bytes.HasPrefix([]byte(emit.Header), rest)
 }
 
 // hideGenerated puts an empty file in the place of a generated one that may be

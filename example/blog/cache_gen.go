@@ -1004,7 +1004,7 @@ func (c *CachedPostRepository) Delete(ctx context.Context, ids ...int64) (author
 // Export calls yield with every published post, in the order of their IDs,
 // until it returns an error.
 //
-// Goes straight through.
+// Not cached: the call goes straight through.
 func (c *CachedPostRepository) Export(ctx context.Context, yield func(*Post) error) error {
 	return c.next.Export(ctx, yield)
 }
@@ -1014,9 +1014,8 @@ func (c *CachedPostRepository) Unwrap() PostRepository {
 	return c.next
 }
 
-// CachedReportRepository answers the reads of ReportRepository from a cache
-// and, on each of its writes, invalidates what the write makes stale. It is
-// safe for concurrent use if the repository behind it is.
+// CachedReportRepository answers the reads of ReportRepository from a cache. It
+// is safe for concurrent use if the repository behind it is.
 //
 //	Totals   read  for 1h; depends on Feed, Author(*), Discussion(*)
 //	Count    read  for 1h by filter; depends on Feed

@@ -1,6 +1,7 @@
 package emit
 
 import (
+	"go/types"
 	"strings"
 
 	"github.com/dave/jennifer/jen"
@@ -83,10 +84,24 @@ func (v vars) operand(e *annotations.Expr) *jen.Statement {
 
 // condition returns the expression for a condition.
 func (v vars) condition(c *annotations.Condition) *jen.Statement {
-	if c.Negate {
-		return jen.Op("!").Add(v.operand(c.Expr))
+	holds := v.expr(c.Expr)
+	switch {
+	case isNamedBool(c.Expr):
+		holds = jen.Bool().Parens(holds)
+	case c.Negate:
+		holds = v.operand(c.Expr)
 	}
-	return v.expr(c.Expr)
+	if c.Negate {
+		return jen.Op("!").Add(holds)
+	}
+	return holds
+}
+
+// isNamedBool reports whether a condition has a type of its own, which does not
+// go together with bool.
+func isNamedBool(e *annotations.Expr) bool {
+	basic, ok := types.Unalias(e.Type).(*types.Basic)
+	return !ok || basic.Info()&types.IsBoolean == 0
 }
 
 // conditions returns the expression for conditions that must all hold.
@@ -96,7 +111,7 @@ func (v vars) conditions(list []*annotations.Condition) *jen.Statement {
 	}
 	var all []jen.Code
 	for _, c := range list {
-		if !c.Negate && outside(c.Expr, "||") {
+		if !c.Negate && !isNamedBool(c.Expr) && outside(c.Expr, "||") {
 			all = append(all, jen.Parens(v.expr(c.Expr)))
 		} else {
 			all = append(all, v.condition(c))

@@ -141,7 +141,7 @@ func (g *method) call(params []string) *jen.Statement {
 	return jen.Id(g.recv).Dot(g.nextField).Dot(g.m.Name).Call(g.args(params)...)
 }
 
-// read or write returns c.field, the runtime's side of the method.
+// handle returns c.field, the runtime's side of a read or write.
 func (g *method) handle() *jen.Statement {
 	return jen.Id(g.recv).Dot(g.field)
 }

@@ -147,6 +147,10 @@ func (g *method) skip() jen.Code {
 		case cond.Expr.MayPanic:
 			alternatives = append(alternatives, jen.Op("!").Qual(runtimePath, "Holds").Call(
 				jen.Func().Params().Bool().Add(oneLine(jen.Return(v.condition(cond))))))
+		case isNamedBool(cond.Expr) && cond.Negate:
+			alternatives = append(alternatives, jen.Bool().Parens(v.expr(cond.Expr)))
+		case isNamedBool(cond.Expr):
+			alternatives = append(alternatives, jen.Op("!").Bool().Parens(v.expr(cond.Expr)))
 		case cond.Negate:
 			alternatives = append(alternatives, v.inHeader(cond.Expr))
 		default:

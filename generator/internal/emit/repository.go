@@ -3,6 +3,7 @@ package emit
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -110,8 +111,7 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 
 func (w *wrapper) typeDecl() {
 	out := w.file.out
-	comment(out, prose(fmt.Sprintf("%s answers the reads of %s from a cache and, on each of its writes, invalidates what the write makes stale. "+
-		"It is safe for concurrent use if the repository behind it is.", w.repo.Wrapper, w.repo.Name)))
+	comment(out, prose(fmt.Sprintf("%s %s. It is safe for concurrent use if the repository behind it is.", w.repo.Wrapper, w.purpose())))
 	out.Comment("//")
 	for _, line := range w.table() {
 		out.Comment("//\t" + line)
@@ -136,6 +136,22 @@ func (w *wrapper) typeDecl() {
 	out.Comment(fmt.Sprintf("// If this does not compile, %s has changed: run \"go generate\".", w.repo.Name))
 	out.Var().Id("_").Id(w.repo.Name).Op("=").Parens(jen.Op("*").Id(w.repo.Wrapper)).Call(jen.Nil())
 	out.Line()
+}
+
+// purpose says what the wrapper does for the methods it has.
+func (w *wrapper) purpose() string {
+	has := func(role annotations.Role) bool {
+		return slices.ContainsFunc(w.repo.Methods, func(m *annotations.Method) bool { return m.Role == role })
+	}
+	switch {
+	case has(annotations.RoleRead) && has(annotations.RoleWrite):
+		return fmt.Sprintf("answers the reads of %s from a cache and, on each of its writes, invalidates what the write makes stale", w.repo.Name)
+	case has(annotations.RoleRead):
+		return fmt.Sprintf("answers the reads of %s from a cache", w.repo.Name)
+	case has(annotations.RoleWrite):
+		return fmt.Sprintf("invalidates, on each write of %s, what the write makes stale", w.repo.Name)
+	}
+	return fmt.Sprintf("passes all calls on to %s", w.repo.Name)
 }
 
 // table returns the policy of every method, a line each, in columns.
@@ -200,7 +216,7 @@ func lines(values []jen.Code) *jen.Statement {
 }
 
 func (g *method) bypass() {
-	doc := docOf(g.m, "goes straight through.")
+	doc := docOf(g.m, "is not cached: the call goes straight through.")
 	call := g.call(g.params)
 	if len(g.m.Results) > 0 {
 		call = jen.Return(call)
