@@ -49,7 +49,10 @@ func run(pass *analysis.Pass) (any, error) {
 	if len(pass.Files) > 0 {
 		in.Dir = filepath.Dir(pass.Fset.File(pass.Files[0].Package).Name())
 	}
-	_, problems := Check(in)
+	model, problems := Check(in)
+	if model != nil {
+		problems = Later(model)
+	}
 	for _, d := range problems {
 		report(pass, d)
 	}

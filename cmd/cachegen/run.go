@@ -160,9 +160,24 @@ func (c *command) generate(res *generator.Result) (int, error) {
 		c.logf("%s %s", relative(file.Path), what)
 	}
 	if len(res.Files) == 0 {
-		c.logf("no package with //cache: directives")
+		c.nothing()
 	}
 	return exitOK, nil
+}
+
+// nothing says that there was nothing to do. Who names a package expects
+// something to be in it; ./... may well hold nothing.
+func (c *command) nothing() {
+	const text = "no //cache: directives in %s"
+	patterns := strings.Join(c.patterns, " ")
+	switch {
+	case patterns == "":
+		fmt.Fprintf(c.stderr, "cachegen: "+text+"\n", "this package")
+	case strings.Contains(patterns, "..."):
+		c.logf(text, patterns)
+	default:
+		fmt.Fprintf(c.stderr, "cachegen: "+text+"\n", patterns)
+	}
 }
 
 // check reports the diagnostics and the generated files that are out of date.
