@@ -31,6 +31,9 @@ type planError struct {
 	reason string
 }
 
+// blankFields is the reason for a struct that takes memory but no bytes.
+const blankFields = "has only blank fields"
+
 // maxDepth bounds the nesting of types that are not recursive.
 const maxDepth = 500
 
@@ -130,6 +133,11 @@ func (p *planner) structure(c *Codec, t types.Type, path string) (err *planError
 				return err
 			}
 			c.Fields = append(c.Fields, CodecField{f.Name(), field})
+		}
+		if !p.keys && sizes.Sizeof(u) != 0 && c.minSize(map[*Codec]int{}) == 0 {
+			// It takes memory but no bytes, so that no length of a list of
+			// them, read from a damaged entry, would be too long.
+			return &planError{path, t, blankFields}
 		}
 	case *types.Interface:
 		if !p.keys || p.marshal(t) == 0 {

@@ -67,6 +67,10 @@ type (
 	Mutual     struct{ M map[string][]*Other }
 	Other      struct{ A [4]Mutual2 }
 	Mutual2    struct{ M *Mutual; S string }
+	Pad        struct{ _ [1024]byte }
+	Padded     struct{ Pads []Pad }
+	PadInside  struct{ E [2]struct{}; _ int }
+	Empty      struct{ _ struct{}; _ [0]int; E [3]struct{} }
 )
 
 func (WrongSignature) MarshalBinary() []byte        { return nil }
@@ -107,6 +111,10 @@ func TestPlanFailures(t *testing.T) {
 		{name: "MapKey", result: "MapKey.I: any", key: "MapKey.I: any"},
 		{name: "Inline", result: "Inline.A.B: func()", key: "Inline.A.B: func()"},
 		{name: "Mutual"},
+		{name: "Pad", result: "example.com/app/plan.Pad"},
+		{name: "Padded", result: "Padded.Pads[]: example.com/app/plan.Pad"},
+		{name: "PadInside", result: "example.com/app/plan.PadInside"},
+		{name: "Empty"},
 	} {
 		typ := pkg.Scope().Lookup(c.name).Type()
 		for _, kind := range []struct {

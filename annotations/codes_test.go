@@ -93,14 +93,14 @@ func TestLater(t *testing.T) {
 		got = append(got, d.String())
 	}
 	want := []string{
-		"later/later.go:9:27: stale is not available yet [not-yet-available]",
-		"later/later.go:9:36: hard is not available yet [not-yet-available]",
-		"later/later.go:9:44: soft is not available yet [not-yet-available]",
-		"later/later.go:11:15: refresh is not available yet [not-yet-available]",
-		"later/later.go:17:15: hard is not available yet [not-yet-available]",
-		"later/later.go:18:10: batch is not available yet [not-yet-available]",
-		"later/later.go:22:10: batch is not available yet [not-yet-available]",
-		"later/later.go:28:10: reload is not available yet [not-yet-available]",
+		"later/later.go:9:27: stale is not available yet; leave it out for now [not-yet-available]",
+		"later/later.go:9:36: hard is not available yet; leave it out for now [not-yet-available]",
+		"later/later.go:9:44: soft is not available yet; leave it out for now [not-yet-available]",
+		"later/later.go:11:15: refresh is not available yet; leave it out for now [not-yet-available]",
+		"later/later.go:17:15: hard is not available yet; leave it out for now [not-yet-available]",
+		"later/later.go:18:10: batch is not available yet; leave it out for now [not-yet-available]",
+		"later/later.go:22:10: batch is not available yet; leave it out for now [not-yet-available]",
+		"later/later.go:28:10: reload is not available yet; leave it out for now [not-yet-available]",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -20,6 +20,8 @@ type expr struct {
 	tv    types.TypeAndValue
 	base  int               // position of the first byte
 	elems map[ast.Node]span // places of identifiers that stand for elements
+
+	inCode bool // it stands in Go code, not in a directive
 }
 
 // A span is a range of bytes in an expression.
@@ -182,11 +184,40 @@ func (c *checker) explain(s *scope, e *expr, node ast.Expr, info *types.Info, po
 	case name == "result":
 		return resultUnavailable(pos, "the method returns nothing but an error")
 	}
+	qualifies := !e.inCode && s.unit.imports[name] == nil && e.qualifies(node, pos)
+	if path := stdPackages[name]; path != "" && qualifies {
+		return undefinedPackage(pos, name, path)
+	}
 	var names []string // those of the method first, the predeclared ones last
 	for sc := s.scope; sc != nil; sc = sc.Parent() {
 		names = append(names, sc.Names()...)
 	}
-	return invalidExpression(pos, msg, nearest(name, names))
+	near := nearest(name, names)
+	if near == "" && qualifies {
+		return undefinedPackage(pos, name, "")
+	}
+	return invalidExpression(pos, msg, near)
+}
+
+// stdPackages are the import paths of packages that expressions often need.
+var stdPackages = map[string]string{
+	"cmp": "cmp", "errors": "errors", "filepath": "path/filepath", "fmt": "fmt", "io": "io", "maps": "maps",
+	"math": "math", "path": "path", "slices": "slices", "sort": "sort", "sql": "database/sql", "strconv": "strconv",
+	"strings": "strings", "time": "time", "url": "net/url", "utf8": "unicode/utf8",
+}
+
+// qualifies reports whether the name at a position stands in front of an
+// exported one, as that of a package does.
+func (e *expr) qualifies(node ast.Expr, pos Pos) bool {
+	found := false
+	ast.Inspect(node, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.IsExported() {
+			id, ok := sel.X.(*ast.Ident)
+			found = found || ok && e.at(id).compare(pos) == 0
+		}
+		return !found
+	})
+	return found
 }
 
 // selectorAt returns the selector of an expression whose selected name stands at

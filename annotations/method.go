@@ -143,7 +143,7 @@ func (c *checker) checkSignature(m *method) {
 			Type:     v.Type(),
 			Variadic: m.sig.Variadic() && i == params.Len()-1,
 			Large:    large(v.Type()),
-			Copy:     copyOf(v.Type(), c.own.path),
+			Copy:     copyOf(v.Type()),
 		}
 		if m.model.Context < 0 && isNamed(v.Type(), "context", "Context") {
 			m.model.Context = i
@@ -182,6 +182,7 @@ func (c *checker) reportType(u *unit, file *SourceFile, text piece) {
 	before := len(c.diags)
 	if _, err := parser.ParseExpr(text.text); u.own && err == nil {
 		if e, ok := c.parseExpr(text, nil); ok {
+			e.inCode = true
 			c.checkNode(c.probe(u, file).scope(), e, e.node)
 		}
 	}

@@ -368,6 +368,15 @@ func invalidExpression(pos Pos, msg, near string) Diagnostic {
 	return problem(pos, codeInvalidExpression, "%s%s", strings.ReplaceAll(msg, "\n\t", "; "), hint(near))
 }
 
+// undefinedPackage is the problem of a name that looks like that of a package.
+// path is the import path if the name is a well-known one, else "".
+func undefinedPackage(pos Pos, name, path string) Diagnostic {
+	if path == "" {
+		return problem(pos, codeInvalidExpression, "undefined: %s; if it is a package, bring it into scope with //cache:import %s \"path\"", name, name)
+	}
+	return problem(pos, codeInvalidExpression, "undefined: %s; bring the package into scope with //cache:import %s %q", name, name, path)
+}
+
 func functionLiteral(pos Pos) Diagnostic {
 	return problem(pos, codeInvalidExpression, "a function literal cannot stand in a directive; declare a function and call it")
 }
@@ -546,6 +555,19 @@ func notKeyable(pos Pos, err *planError, names types.Qualifier) Diagnostic {
 	return problem(pos, codeNotKeyable, "%s %s", err.describe(names), why)
 }
 
+// paramNotKeyable is the problem of a parameter that is part of a key by default.
+func paramNotKeyable(pos Pos, name string, err *planError, names types.Qualifier) Diagnostic {
+	d := notKeyable(pos, err, names)
+	switch {
+	case d.Code != codeNotKeyable:
+	case name == "" || name == "_":
+		d.Message += "; name it, and leave it out with //cache:ignore or choose the key with //cache:key"
+	default:
+		d.Message += fmt.Sprintf("; leave it out with //cache:ignore %s, or choose the key with //cache:key", name)
+	}
+	return d
+}
+
 func notEncodable(pos Pos, err *planError, names types.Qualifier) Diagnostic {
 	if invalidType(err.typ) {
 		return invalidPart(pos, err.path)
@@ -561,7 +583,7 @@ func notEncodable(pos Pos, err *planError, names types.Qualifier) Diagnostic {
 	case *types.Interface:
 		wayOut = "return a concrete type, or give the read codec=json or codec=gob"
 	case *types.Struct:
-		if err.reason != "" {
+		if err.reason != "" && err.reason != blankFields {
 			wayOut = "give a type around it the methods MarshalBinary and UnmarshalBinary, or the read codec=json or codec=gob"
 		}
 	}
@@ -643,5 +665,5 @@ func Stale(path string, missing, unneeded bool) Diagnostic {
 // What is not there yet.
 
 func notYetAvailable(u Use) Diagnostic {
-	return problem(u.Pos, codeNotAvailable, "%s is not available yet", u.Name)
+	return problem(u.Pos, codeNotAvailable, "%s is not available yet; leave it out for now", u.Name)
 }

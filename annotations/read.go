@@ -53,7 +53,7 @@ func (c *checker) checkKey(m *method) {
 			place := m.paramPlace(i)
 			codec, err := c.own.keys.plan(p.Type, orUnnamed(p.Name))
 			if err != nil {
-				c.report(notKeyable(place.Pos, err, c.qualify))
+				c.report(paramNotKeyable(place.Pos, p.Name, err, c.qualify))
 				continue
 			}
 			read.Key = append(read.Key, &KeyPart{

@@ -207,8 +207,9 @@ func (c *checker) namedByWrite(read *Method) bool {
 }
 
 // checkResultTags reports a read whose entries may have no tag at all: an
-// error, a nil or an empty list has no result to take tags from, so the write
-// that changes it could not reach it. A write that names the read itself can.
+// error, a nil, or an empty list in or as the result has nothing to take tags
+// from, so the write that changes it could not reach it. A write that names the
+// read itself can.
 func (c *checker) checkResultTags(m *method, written bool) {
 	read := m.model.Read
 	if written || len(read.Depends) == 0 || m.model.Result < 0 ||
@@ -223,7 +224,21 @@ func (c *checker) checkResultTags(m *method, written bool) {
 		c.report(resultTags(read.Depends[0], "a negative entry", read.Negative[0].Pos))
 	case isCollection(m.model.Results[m.model.Result].Type):
 		c.report(resultTags(read.Depends[0], "an empty result", m.resultPlace(m.model.Result).At))
+	case !slices.ContainsFunc(read.Depends, func(t *Target) bool { return t.resultElements() == nil }):
+		base := read.Depends[0].resultElements()
+		c.report(resultTags(read.Depends[0], "an empty "+base.Text, base.Pos))
 	}
+}
+
+// resultElements returns the part of the result that the target takes elements
+// of and that may have none; nil if there is no such part.
+func (t *Target) resultElements() *Expr {
+	for _, each := range t.Each {
+		if each.Base.UsesResult && isCollection(each.Base.Type) {
+			return each.Base
+		}
+	}
+	return nil
 }
 
 // isCollection reports whether a result of the type may be without elements.
