@@ -14,6 +14,9 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -22,6 +25,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -265,9 +269,52 @@ func generated(t *testing.T, dir string, res *generator.Result) map[string]map[s
 			files[name] = map[string]string{}
 		}
 		files[name][file] = string(f.New)
+		checkImports(t, filepath.Join(dir, name), f)
 		if err := f.Write(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return files
+}
+
+// ownImports are the packages that generated code may use for its own purposes.
+// It may import others only because the files around it, whose signatures and
+// directives it repeats, mention them.
+var ownImports = []string{
+	"bytes", "context", "encoding/gob", "encoding/json", "maps", "slices", "time",
+	"github.com/cachegen/cachegen/runtime",
+}
+
+func checkImports(t *testing.T, caseDir string, f *generator.File) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), f.Path, f.New, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, decl := range parsed.Decls {
+		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+			t.Errorf("%s has an init function", f.Path)
+		}
+	}
+	var around strings.Builder
+	err = filepath.WalkDir(caseDir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(name) != ".go" || filepath.Base(name) == generator.FileName || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		src, err := os.ReadFile(name)
+		around.Write(src)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range parsed.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(ownImports, imported) && !strings.Contains(around.String(), spec.Path.Value) {
+			t.Errorf("%s imports %s for a purpose of its own", f.Path, imported)
+		}
+	}
 }
