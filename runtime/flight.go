@@ -238,6 +238,7 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 		ttl = r.cfg.Negative[n].TTL
 	case loader.DependsResult != nil:
 		if !completes(func() { loader.DependsResult(tags, f.value) }) {
+			r.stats.add(0, countUndecided, 1)
 			return 0, false
 		}
 	}
@@ -249,6 +250,9 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 			ttl = r.lifetime(loader, f.value)
 		}
 	})
+	if !decided {
+		r.stats.add(0, countUndecided, 1)
+	}
 	if !decided || !store {
 		return 0, true
 	}

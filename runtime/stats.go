@@ -28,6 +28,7 @@ type Counts struct {
 	StoreErrors   uint64        // failures of the store
 	Undecodable   uint64        // entries that were damaged
 	Unencodable   uint64        // results that could not be encoded
+	Undecided     uint64        // results whose tags, lifetime or condition could not be evaluated
 	Invalidations uint64        // steps in which tags were invalidated, of writes or by hand
 }
 
@@ -56,6 +57,7 @@ func (c *Counts) add(d Counts) {
 	c.StoreErrors += d.StoreErrors
 	c.Undecodable += d.Undecodable
 	c.Unencodable += d.Unencodable
+	c.Undecided += d.Undecided
 	c.Invalidations += d.Invalidations
 }
 
@@ -109,8 +111,8 @@ func (s Stats) String() string {
 	s.Counts.write(w, "total")
 	w.Flush()
 	fmt.Fprintf(&b, "store: %d entries, %d bytes, %d evictions", s.Store.Entries, s.Store.Bytes, s.Store.Evictions)
-	if s.StoreErrors+s.Undecodable+s.Unencodable > 0 {
-		fmt.Fprintf(&b, ", %d errors, %d undecodable, %d unencodable", s.StoreErrors, s.Undecodable, s.Unencodable)
+	if s.StoreErrors+s.Undecodable+s.Unencodable+s.Undecided > 0 {
+		fmt.Fprintf(&b, ", %d errors, %d undecodable, %d unencodable, %d undecided", s.StoreErrors, s.Undecodable, s.Unencodable, s.Undecided)
 	}
 	b.WriteByte('\n')
 	return b.String()
@@ -146,6 +148,7 @@ const (
 	countStoreErrors
 	countUndecodable
 	countUnencodable
+	countUndecided
 	countInvalidations
 	countsLen
 )
@@ -198,6 +201,7 @@ func (m *methodStats) counts() Counts {
 		StoreErrors:   m.sum(countStoreErrors),
 		Undecodable:   m.sum(countUndecodable),
 		Unencodable:   m.sum(countUnencodable),
+		Undecided:     m.sum(countUndecided),
 		Invalidations: m.sum(countInvalidations),
 	}
 }

@@ -78,7 +78,7 @@ func TestCountersAreComplete(t *testing.T) {
 	for what := range countsLen {
 		stats.add(uint32(what), what, uint64(what)+1) // each on another stripe, if there are several
 	}
-	want := Counts{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}
+	want := Counts{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 	got := stats.counts()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
