@@ -57,7 +57,7 @@ func TestStats(t *testing.T) {
      2         0       1       0  66.7%      1       0      1.5ms        1         1          0              0  blog.PostRepository.Post
      0         0       0       0      -      0       0          -        0         0          0              1  blog.PostRepository.Update
      2         2       2       0  66.7%      2       0      750µs        1         1          0              2  total
-store: 2 entries, 4096 bytes, 0 evictions, 0 errors, 0 undecodable, 3 unencodable
+store: 2 entries, 4096 bytes, 0 evictions, 0 errors, 0 undecodable, 3 unencodable, 0 undecided
 `
 		if diff := cmp.Diff(table, stats.String()); diff != "" {
 			t.Error(diff)
