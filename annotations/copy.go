@@ -32,6 +32,35 @@ func copyOf(t types.Type) Copy {
 	return CopyShared
 }
 
+// copiedFields returns the fields that must be cloned in a copy of a struct, and
+// whether that is all there is to do. Code in the package own has to reach them.
+func copiedFields(t types.Type, own *types.Package) (fields []CopiedField, ok bool) {
+	u, isStruct := t.Underlying().(*types.Struct)
+	if !isStruct {
+		return nil, false
+	}
+	for f := range u.Fields() {
+		if immutable(f.Type()) {
+			continue
+		}
+		if f.Name() == "_" || !f.Exported() && f.Pkg() != own {
+			return nil, false
+		}
+		if how := copyOf(f.Type()); how != CopyShared {
+			fields = append(fields, CopiedField{f.Name(), how})
+			continue
+		}
+		inner, ok := copiedFields(f.Type(), own)
+		if !ok {
+			return nil, false
+		}
+		for _, field := range inner {
+			fields = append(fields, CopiedField{f.Name() + "." + field.Path, field.Copy})
+		}
+	}
+	return fields, true
+}
+
 // immutable reports whether a copy of a value shares no memory that its owner
 // could change.
 func immutable(t types.Type) bool {

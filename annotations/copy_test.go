@@ -1,6 +1,9 @@
 package annotations
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestCopyOf(t *testing.T) {
 	w := newWorld(t, `
@@ -52,6 +55,45 @@ type (
 	} {
 		if got := copyOf(scope.Lookup(name).Type()); got != want {
 			t.Errorf("%s: copy %d, want %d", name, got, want)
+		}
+	}
+}
+
+func TestCopiedFields(t *testing.T) {
+	w := newWorld(t, `
+-- other/other.go --
+package other
+
+type Open struct{ Tags []string }
+
+type Closed struct{ tags []string }
+-- own/own.go --
+package own
+
+import (
+	"time"
+
+	"example.com/app/other"
+)
+
+type (
+	Range  struct{ From, To time.Time; days map[int]bool }
+	Filter struct{ Name string; Tags []string; Range Range; Open other.Open }
+	Closed struct{ C other.Closed }
+	Nested struct{ Lists [][]string }
+	Blank  struct{ _ []string }
+)
+`)
+	own := w.types[module+"/own"]
+	for name, want := range map[string][]CopiedField{
+		"Filter": {{"Tags", CopySlice}, {"Range.days", CopyMap}, {"Open.Tags", CopySlice}},
+		"Closed": nil,
+		"Nested": nil,
+		"Blank":  nil,
+	} {
+		got, ok := copiedFields(own.Scope().Lookup(name).Type(), own)
+		if ok != (want != nil) || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v, want %v", name, got, ok, want)
 		}
 	}
 }

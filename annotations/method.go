@@ -145,6 +145,11 @@ func (c *checker) checkSignature(m *method) {
 			Large:    large(v.Type()),
 			Copy:     copyOf(v.Type()),
 		}
+		if p.Copy == CopyShared {
+			if fields, ok := copiedFields(v.Type(), c.in.Types); ok {
+				p.Copy, p.Fields = CopyStruct, fields
+			}
+		}
 		if m.model.Context < 0 && isNamed(v.Type(), "context", "Context") {
 			m.model.Context = i
 		}

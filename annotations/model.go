@@ -108,10 +108,18 @@ type Method struct {
 type Param struct {
 	Name     string // as declared: may be "" or "_"
 	Type     types.Type
-	Variadic bool // Type is then the slice type
-	Large    bool // more than 128 bytes: capturing it in a closure would move it to the heap
-	Ignored  bool // left out of the key on purpose
-	Copy     Copy // how a load that outlives its caller keeps it
+	Variadic bool          // Type is then the slice type
+	Large    bool          // more than 128 bytes: capturing it in a closure would move it to the heap
+	Ignored  bool          // left out of the key on purpose
+	Copy     Copy          // how a load that outlives its caller keeps it
+	Fields   []CopiedField // with CopyStruct
+}
+
+// A CopiedField is a field of a struct that a copy of the struct must not
+// share.
+type CopiedField struct {
+	Path string // "Tags", "Range.Days"
+	Copy Copy   // CopySlice or CopyMap
 }
 
 // Copy says how an argument is protected from a caller that changes it while a
@@ -123,6 +131,7 @@ const (
 	CopyNone   Copy = iota // holds no reference to memory the caller can change
 	CopySlice              // slices.Clone is enough
 	CopyMap                // maps.Clone is enough
+	CopyStruct             // a copy in which some fields are cloned
 	CopyShared             // holds references of other kinds: the outcome counts only if the caller stayed
 )
 

@@ -93,7 +93,7 @@ func (w *printer) params(list []*Param) string {
 		if p.Ignored {
 			s += " ignored"
 		}
-		s += [...]string{CopyNone: "", CopySlice: " clone-slice", CopyMap: " clone-map", CopyShared: " shared"}[p.Copy]
+		s += [...]string{CopyNone: "", CopySlice: " clone-slice", CopyMap: " clone-map", CopyStruct: " clone-fields", CopyShared: " shared"}[p.Copy]
 		params = append(params, s)
 	}
 	return strings.Join(params, ", ")

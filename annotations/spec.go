@@ -161,7 +161,7 @@ var directives = []Directive{
 		Example: "//cache:read ttl=10m",
 		Options: []Option{
 			ttlOption, jitterOption, staleOption, softOption, hardOption, refreshOption,
-			{"share", "share", "Hand every caller the same value without copying it; callers promise not to modify it.", valueNone},
+			{"share", "share", "Hand callers that wait for one load the same value without copying it; they promise not to modify it.", valueNone},
 			{"codec", "codec=json", "Encode the result with that library, `json` or `gob`, instead of a generated codec.", valueLibrary},
 		},
 	},

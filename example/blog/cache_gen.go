@@ -579,7 +579,6 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 			Fingerprint: 0xe7d6eeec397a9aa6,
 			TTL:         10 * time.Minute,
 			Jitter:      0.1,
-			SharedArgs:  true,
 			Encode:      cacheEncodeHeadlineSliceResult,
 			Decode:      cacheDecodeHeadlineSliceResult,
 		}),
@@ -693,8 +692,12 @@ func (c *CachedPostRepository) List(ctx context.Context, filter Filter, page Pag
 	if result, err, ok := c.list.Lookup(ctx, key); ok {
 		return result, err
 	}
+	// The load may outlive this call.
+	filterCopy := filter
+	filterCopy.Topics = slices.Clone(filter.Topics)
+	filterCopy.Authors = slices.Clone(filter.Authors)
 	return c.list.Load(ctx, key, cacheruntime.Loader[[]Headline]{
-		Call:    func(ctx context.Context) ([]Headline, error) { return c.next.List(ctx, filter, page) },
+		Call:    func(ctx context.Context) ([]Headline, error) { return c.next.List(ctx, filterCopy, page) },
 		Depends: func(tags *cacheruntime.Tags) { tags.Add(FeedTag()) },
 		DependsResult: func(tags *cacheruntime.Tags, result []Headline) {
 			for _, headline := range result {
@@ -1051,7 +1054,6 @@ func NewCachedReportRepository(next ReportRepository, cache *cacheruntime.Cache)
 			Method:      "Count",
 			Fingerprint: 0x198bde265d4b5a71,
 			TTL:         time.Hour,
-			SharedArgs:  true,
 			Encode:      cacheEncodeIntResult,
 			Decode:      cacheDecodeIntResult,
 		}),
@@ -1107,8 +1109,12 @@ func (c *CachedReportRepository) Count(ctx context.Context, filter Filter) (int,
 	if result, err, ok := c.count.Lookup(ctx, key); ok {
 		return result, err
 	}
+	// The load may outlive this call.
+	filterCopy := filter
+	filterCopy.Topics = slices.Clone(filter.Topics)
+	filterCopy.Authors = slices.Clone(filter.Authors)
 	return c.count.Load(ctx, key, cacheruntime.Loader[int]{
-		Call:    func(ctx context.Context) (int, error) { return c.next.Count(ctx, filter) },
+		Call:    func(ctx context.Context) (int, error) { return c.next.Count(ctx, filterCopy) },
 		Depends: func(tags *cacheruntime.Tags) { tags.Add(FeedTag()) },
 	})
 }

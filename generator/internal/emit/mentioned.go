@@ -144,12 +144,8 @@ func (f *file) libraries() []string {
 				needs["encoding/json"] = true
 			}
 			for _, p := range m.Params {
-				switch p.Copy {
-				case annotations.CopySlice:
-					needs["slices"] = true
-				case annotations.CopyMap:
-					needs["maps"] = true
-				}
+				needs["slices"] = needs["slices"] || copies(p, annotations.CopySlice)
+				needs["maps"] = needs["maps"] || copies(p, annotations.CopyMap)
 			}
 			needs["time"] = needs["time"] || !r.TTL.Forever
 			for _, n := range r.Negative {

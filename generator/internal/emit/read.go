@@ -176,22 +176,37 @@ func (g *method) copies() ([]jen.Code, []string) {
 	for i, p := range g.m.Params {
 		var value *jen.Statement
 		switch {
-		case p.Copy == annotations.CopySlice:
-			value = jen.Qual("slices", "Clone").Call(jen.Id(g.params[i]))
-		case p.Copy == annotations.CopyMap:
-			value = jen.Qual("maps", "Clone").Call(jen.Id(g.params[i]))
-		case p.Large:
+		case p.Copy == annotations.CopySlice, p.Copy == annotations.CopyMap:
+			value = clone(p.Copy, jen.Id(g.params[i]))
+		case p.Large, p.Copy == annotations.CopyStruct:
 			value = jen.Id(g.params[i])
 		default:
 			continue
 		}
 		params[i] = g.scope.pick(g.params[i] + "Copy")
 		stmts = append(stmts, jen.Id(params[i]).Op(":=").Add(value))
+		for _, field := range p.Fields {
+			stmts = append(stmts, jen.Id(params[i]).Dot(field.Path).Op("=").Add(clone(field.Copy, jen.Id(g.params[i]).Dot(field.Path))))
+		}
 	}
 	if len(stmts) > 0 {
 		stmts = append([]jen.Code{jen.Comment("// The load may outlive this call.")}, stmts...)
 	}
 	return stmts, params
+}
+
+// clone returns a copy of a slice or map.
+func clone(how annotations.Copy, v *jen.Statement) *jen.Statement {
+	if how == annotations.CopyMap {
+		return jen.Qual("maps", "Clone").Call(v)
+	}
+	return jen.Qual("slices", "Clone").Call(v)
+}
+
+// copies reports whether a load's copy of a parameter is made in the given way,
+// as a whole or in a field.
+func copies(p *annotations.Param, how annotations.Copy) bool {
+	return p.Copy == how || slices.ContainsFunc(p.Fields, func(f annotations.CopiedField) bool { return f.Copy == how })
 }
 
 // loader returns the fields of the Loader: how to load, and what follows from
