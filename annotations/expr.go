@@ -517,6 +517,14 @@ func (e *expr) nodeMayPanic(n ast.Node) bool {
 		return !e.info.Types[n.X].IsType() && e.info.Types[n.Index].IsValue()
 	case *ast.SliceExpr, *ast.TypeAssertExpr:
 		return true
+	case *ast.CompositeLit:
+		// A key of an interface type may turn out not to be hashable.
+		typ := e.info.Types[n].Type
+		if typ == nil {
+			return false
+		}
+		_, isMap := typ.Underlying().(*types.Map)
+		return isMap
 	case *ast.UnaryExpr:
 		return n.Op == token.ARROW
 	case *ast.SelectorExpr:

@@ -1,6 +1,7 @@
 package annotations
 
 import (
+	"go/token"
 	"go/types"
 	"slices"
 )
@@ -95,9 +96,17 @@ func (c *checker) importedNames() map[string]Pos {
 	names := map[string]Pos{}
 	for _, file := range c.own.source.Files {
 		for _, imp := range file.Imports {
-			if name := c.importName(imp); name != "" {
-				if _, ok := names[name]; !ok {
+			add := func(name string) {
+				if _, ok := names[name]; !ok && name != "" {
 					names[name] = imp.Pos
+				}
+			}
+			add(c.importName(imp))
+			if pkg := c.packageTypes(imp.Path); imp.Name == "." && pkg != nil {
+				for _, name := range pkg.Scope().Names() {
+					if token.IsExported(name) {
+						add(name)
+					}
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package annotations
 
 import (
 	"go/token"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ func (spec *Option) check(value piece) *Diagnostic {
 	}
 	switch spec.value {
 	case valueName:
-		if token.IsIdentifier(value.text) && value.text != "_" {
+		if token.IsIdentifier(value.text) && !slices.Contains([]string{"_", "init", "main"}, value.text) {
 			return nil
 		}
 		d = notAName(value, spec.Name)
