@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// A word holds a clock in its low bits. The bits above are the number of
-	// writes in progress that touch it, so that a word that is marked by any is
-	// larger than every clock.
+	// A word holds a clock in its low bits. The bits above are kept for the number
+	// of writes in progress that touch it: a word that is marked by any is larger
+	// than every clock. Nothing marks words yet.
 	clockBits = 48
 	clockMask = 1<<clockBits - 1
 

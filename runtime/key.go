@@ -113,12 +113,10 @@ func (k *Key) Release() {
 // entry's own tag is made of what follows.
 func (k *Key) Args() { k.args = len(k.buf) }
 
-// Fail marks the key as one that cannot be computed: the call it stands for
-// goes straight through, and a [Tag] made of it stands for all of its name.
-func (k *Key) Fail() { k.failed = true }
-
-// Recover marks the key as failed if the surrounding function panics, and ends
-// the panic. It is to be deferred.
+// Recover marks the key as one that cannot be computed if the surrounding
+// function panics, and ends the panic. It is to be deferred. The call that the
+// key stands for then goes straight through, and a [Tag] made of it stands for
+// all of its name.
 func (k *Key) Recover() {
 	if recover() != nil {
 		k.failed = true

@@ -192,7 +192,6 @@ func TestKeyFails(t *testing.T) {
 			var p *post
 			k.String(p.Title)
 		},
-		"Fail": (*Key).Fail,
 		"too deep": func(k *Key) {
 			for k.Enter() {
 			}
@@ -234,7 +233,7 @@ func TestReleasedKeyIsEmpty(t *testing.T) {
 	key.Any()
 	key.Map(1, false).Entry()
 	key.Enter()
-	key.Fail()
+	key.failed = true
 	key.reason = ReasonAbsent
 	key.Release()
 	if len(key.buf) != 0 || key.args != 0 || key.parts != 0 || key.any != 0 || key.wild || len(key.entries) != 0 ||

@@ -156,7 +156,7 @@ func TestStuckLoad(t *testing.T) {
 			}
 		}
 		go r.get(t.Context(), 7)
-		time.Sleep(24 * time.Hour)
+		<-time.After(24 * time.Hour)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		r.expectTitle(t, ctx, 7, "x")
@@ -219,7 +219,7 @@ func TestRefreshNested(t *testing.T) {
 			defer key.Release()
 			key.Int(1)
 			p, _ := r.read.Load(ctx, key, Loader[*post]{Call: func(ctx context.Context) (*post, error) {
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				return r.get(ctx, 2) // a view made of the other read
 			}})
 			return p.Title
@@ -227,17 +227,17 @@ func TestRefreshNested(t *testing.T) {
 		// a flight is under way; a plain call and a refresh come during it; it is overtaken
 		r.depends = nil
 		go call(t.Context())
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 		r.cache.Invalidate(t.Context(), postEntry(1))
 		var got string
 		done := make(chan struct{})
 		go func() { got = call(Refresh(t.Context())); close(done) }()
 		for range 50 {
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 			go call(t.Context()) // one will start the next one, plain
 		}
 		<-done
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if got != "new" {
 			t.Errorf("refreshed: %q", got)
 		}
