@@ -60,11 +60,14 @@ func (r *Read[V]) board(key string, from *flight[V]) (f *flight[V], starter bool
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if from != nil {
-		f = from.next
+		f = from.next // may be past its deadline as well
+		if f != nil && r.isLate(f) {
+			f, from = nil, nil
+		}
 	}
 	if f == nil {
 		f = r.flights[key]
-		if f != nil && time.Since(f.started) >= r.cache.loadTimeout {
+		if f != nil && r.isLate(f) {
 			f = nil // its load ignores its deadline: nobody else is to wait for it
 		}
 	}
@@ -82,21 +85,60 @@ func (r *Read[V]) board(key string, from *flight[V]) (f *flight[V], starter bool
 	return f, starter
 }
 
-// wait waits for a flight, or for the end of the caller's context: then it
-// reports false, and the caller has left.
-func (r *Read[V]) wait(ctx context.Context, f *flight[V], starter bool) bool {
-	if r.cfg.Infallible {
-		<-f.done
-		return true
-	}
+// isLate reports whether a flight goes on past its deadline.
+func (r *Read[V]) isLate(f *flight[V]) bool {
 	select {
 	case <-f.done:
-		return true
-	case <-ctx.Done():
+		return false
+	default:
+		return r.untilLate(f) <= 0
+	}
+}
+
+// landingTime is what a load that heeds its deadline has to come back with the
+// error.
+const landingTime = time.Second
+
+// untilLate returns how long a flight may still go on.
+func (r *Read[V]) untilLate(f *flight[V]) time.Duration {
+	return r.cache.loadTimeout + landingTime - time.Since(f.started)
+}
+
+// A waited is how the wait for a flight ended.
+type waited int
+
+const (
+	waitedLanded waited = iota
+	waitedLeft          // the caller's context ended: it leaves
+	waitedLate          // the flight is past its deadline: who joined tries again
+)
+
+// wait waits for a flight. The starter waits as long as its context allows, as it
+// would without a cache; who joined does not wait for a load that ignores its
+// deadline, or that waits in turn for a load in which the caller is.
+func (r *Read[V]) wait(ctx context.Context, f *flight[V], starter bool) waited {
+	left := ctx.Done()
+	if r.cfg.Infallible {
+		left = nil
+	}
+	var late <-chan time.Time
+	if !starter {
+		timer := time.NewTimer(r.untilLate(f))
+		defer timer.Stop()
+		late = timer.C
+	}
+	how := waitedLanded
+	select {
+	case <-f.done:
+		return waitedLanded
+	case <-left:
+		how = waitedLeft
+	case <-late:
+		how = waitedLate
 	}
 	select {
 	case <-f.done: // as well: an outcome is better than none
-		return true
+		return waitedLanded
 	default:
 	}
 	if starter && r.cfg.SharedArgs {
@@ -105,7 +147,7 @@ func (r *Read[V]) wait(ctx context.Context, f *flight[V], starter bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.waiting--
-	return false
+	return how
 }
 
 // fly is the goroutine of a flight.

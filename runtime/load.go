@@ -87,11 +87,15 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 			f.slots = tags.slots
 			go r.fly(insideLoad(ctx, r.cache, f.key), f, loader)
 		}
-		if !r.wait(ctx, f, starter) {
+		switch r.wait(ctx, f, starter) {
+		case waitedLeft:
 			if starter {
 				return r.leave(key, Miss, ctx.Err())
 			}
 			return r.leave(key, Joined, ctx.Err())
+		case waitedLate:
+			last = nil
+			continue
 		}
 		if starter || r.mayTake(f, before, fresh) {
 			return r.take(ctx, key, loader, f, starter)

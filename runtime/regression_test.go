@@ -296,3 +296,38 @@ func TestScratchOverwritesUserMemory(t *testing.T) {
 	}
 	k.Release()
 }
+
+// Two loads that waited for each other did so for ever, if nothing else ended
+// them: their callers had no deadline, or could not return an error.
+func TestLoadsThatWaitForEachOther(t *testing.T) {
+	for _, infallible := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newPosts(t, func(cfg *ReadConfig[*post]) { cfg.Infallible = infallible })
+			r.set(post{ID: 1, Title: "1"})
+			r.set(post{ID: 2, Title: "2"})
+			parent := map[int64]int64{1: 2}
+			gate := make(chan struct{})
+			r.enter = func(_ context.Context, id int64) {
+				r.mu.Lock()
+				other := parent[id]
+				r.mu.Unlock()
+				if other != 0 {
+					<-gate
+					r.get(context.WithoutCancel(t.Context()), other) // of a method without a context
+				}
+			}
+			done := make(chan string, 2)
+			go func() { done <- r.title(t.Context(), 1) }()
+			synctest.Wait()
+			r.mu.Lock()
+			parent = map[int64]int64{2: 1} // turned round: no cycle at any time
+			r.mu.Unlock()
+			go func() { done <- r.title(t.Context(), 2) }()
+			synctest.Wait()
+			close(gate)
+			if a, b := <-done, <-done; a == b {
+				t.Errorf("infallible %v: %q, %q", infallible, a, b)
+			}
+		})
+	}
+}
