@@ -30,14 +30,15 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// The go command of a script uses the caches of this one: nothing is
 			// downloaded or built twice.
-			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOTOOLCHAIN"} {
+			for name, as := range map[string]string{"GOCACHE": "GOCACHE", "GOMODCACHE": "GOMODCACHE", "GOTOOLCHAIN": "GOTOOLCHAIN", "GOPROXY": "PROXY"} {
 				out, err := exec.Command("go", "env", name).Output()
 				if err != nil {
 					return err
 				}
-				env.Setenv(name, strings.TrimSpace(string(out)))
+				env.Setenv(as, strings.TrimSpace(string(out)))
 			}
-			// Nothing is asked of the network: the module cache is the proxy.
+			// The module cache is the proxy: nobody is asked for a module of our
+			// name. What else may have to be downloaded comes from $PROXY.
 			env.Setenv("GOPROXY", "file://"+filepath.ToSlash(env.Getenv("GOMODCACHE"))+"/cache/download")
 			env.Setenv("GONOSUMDB", "*")
 			env.Setenv("CACHEGEN", root)
