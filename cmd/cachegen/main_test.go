@@ -30,16 +30,17 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// The go command of a script uses the caches of this one: nothing is
 			// downloaded or built twice.
-			for name, as := range map[string]string{"GOCACHE": "GOCACHE", "GOMODCACHE": "GOMODCACHE", "GOTOOLCHAIN": "GOTOOLCHAIN", "GOPROXY": "PROXY"} {
+			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOTOOLCHAIN", "GOPROXY"} {
 				out, err := exec.Command("go", "env", name).Output()
 				if err != nil {
 					return err
 				}
-				env.Setenv(as, strings.TrimSpace(string(out)))
+				env.Setenv(name, strings.TrimSpace(string(out)))
 			}
-			// The module cache is the proxy: nobody is asked for a module of our
-			// name. What else may have to be downloaded comes from $PROXY.
-			env.Setenv("GOPROXY", "file://"+filepath.ToSlash(env.Getenv("GOMODCACHE"))+"/cache/download")
+			// With the module cache for a proxy, "go get" asks nobody for a module of
+			// our name.
+			env.Setenv("PROXY", env.Getenv("GOPROXY"))
+			env.Setenv("CACHEPROXY", "file://"+filepath.ToSlash(env.Getenv("GOMODCACHE"))+"/cache/download")
 			env.Setenv("GONOSUMDB", "*")
 			env.Setenv("CACHEGEN", root)
 			env.Setenv("GOFLAGS", "")
