@@ -19,6 +19,8 @@ type Cache struct {
 	table       *table
 	store       Store
 	loadTimeout time.Duration
+	clock       Clock // nil: the system's
+	observer    Observer
 	problems    problemLog
 	closed      atomic.Bool
 
@@ -44,9 +46,11 @@ func New(opts ...Option) (*Cache, error) {
 		table:       newTable(),
 		store:       store,
 		loadTimeout: o.loadTimeout,
+		clock:       o.clock,
+		observer:    o.observer,
 		problems:    problemLog{logger: o.logger},
 		methods:     map[methodName]*methodStats{},
-		byHand:      newMethodStats(methodName{}),
+		byHand:      newMethodStats(methodName{}, o.observer),
 	}, nil
 }
 
@@ -81,7 +85,7 @@ func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
 		all.Add(tag)
 	}
 	c.table.invalidate(all.slots)
-	c.byHand.add(0, countInvalidations, 1)
+	c.byHand.add(0, countByHandInvalidations, 1)
 	if trace != nil {
 		trace.add(Event{Outcome: Invalidated, Tags: all.sortedNames(), Duration: time.Since(began)})
 	}
@@ -93,7 +97,7 @@ func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
 // before is served.
 func (c *Cache) Clear(ctx context.Context) error {
 	c.table.clear()
-	c.byHand.add(0, countInvalidations, 1)
+	c.byHand.add(0, countClears, 1)
 	if trace := controlOf(ctx).tracer(); trace != nil {
 		trace.add(Event{Outcome: Invalidated, Tags: []string{"*"}})
 	}
@@ -107,7 +111,7 @@ func (c *Cache) method(repository, method string) *methodStats {
 	name := methodName{repository, method}
 	stats := c.methods[name]
 	if stats == nil {
-		stats = newMethodStats(name)
+		stats = newMethodStats(name, c.observer)
 		c.methods[name] = stats
 	}
 	return stats

@@ -177,7 +177,7 @@ func (r *posts) load(ctx context.Context, id int64) (*post, error) {
 
 // put is the generated method of the write: it changes a row and invalidates.
 func (r *posts) put(ctx context.Context, p post, invalidates ...Tag) {
-	call := r.update.Begin(ctx, func(tags *Tags) {
+	_, call := r.update.Begin(ctx, func(tags *Tags) {
 		for _, tag := range invalidates {
 			tags.Add(tag)
 		}

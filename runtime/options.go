@@ -17,6 +17,14 @@ type options struct {
 	storeGiven    bool
 	logger        *slog.Logger
 	loadTimeout   time.Duration
+	maxLoads      int
+	maxLoadsGiven bool
+	guardLease    time.Duration // 0: writes are not guarded
+	guardGiven    bool
+	doubtLease    time.Duration // of ambiguous writes
+	ambiguous     func(error) bool
+	observer      Observer
+	clock         Clock
 }
 
 // defaultLoadTimeout is the deadline of a load without [WithLoadTimeout].
@@ -61,6 +69,65 @@ func WithLogger(logger *slog.Logger) Option {
 // load may give up before. The default is 30 seconds.
 func WithLoadTimeout(d time.Duration) Option {
 	return func(o *options) { o.loadTimeout = d }
+}
+
+// WithMaxLoads bounds how many loads call the repositories at the same time: n,
+// at least 1. Further loads wait, in no particular order, and so do the callers
+// that wait for them, each within its own context and hard limit. The wait counts
+// towards the deadline of the load ([WithLoadTimeout]); a load that nobody waits
+// for any more before it could begin is called off. Reads that a load makes count
+// as part of it. Calls past the cache, such as those of [Bypass] or in a
+// transaction, are not counted. Without this option there is no limit.
+func WithMaxLoads(n int) Option {
+	return func(o *options) {
+		o.maxLoads = n
+		o.maxLoadsGiven = true
+	}
+}
+
+// WithGuardedWrites makes cached reads linearizable: no two readers see new data
+// and then old data while a write is in progress. The tags that a write makes
+// stale are marked before it and released after it; meanwhile reads that depend
+// on them go to the repository. A tag that is not known before the write is marked
+// in its * form.
+//
+// The lease bounds how long a mark lasts if the write does not return. The
+// context that the repository gets has a deadline of half the lease, counted from
+// before the mark; the other half is for a commit that still lands. What lands
+// after the lease stays unseen until the lifetime of the entry ends: the timeouts
+// of the database must be shorter.
+func WithGuardedWrites(lease time.Duration) Option {
+	return func(o *options) {
+		o.guardLease = lease
+		o.guardGiven = true
+	}
+}
+
+// WithAmbiguousWrites says what is done about a write, or a commit, of which it is
+// not known whether it changed anything or still will: its tags are marked for a
+// lease, so that what depends on them is neither served nor kept, and invalidated
+// again when the lease ends. A lease of 0 is the default, 5 seconds.
+//
+// The function says whether an error leaves that open; nil is the default,
+// [Ambiguous]. A write that panics always does. An error that comes while the
+// call's context has ended is taken for ambiguous too, whatever the function says.
+func WithAmbiguousWrites(lease time.Duration, ambiguous func(err error) bool) Option {
+	return func(o *options) {
+		o.doubtLease = lease
+		o.ambiguous = ambiguous
+	}
+}
+
+// WithObserver makes the cache tell that observer what it does.
+func WithObserver(observer Observer) Option {
+	return func(o *options) { o.observer = observer }
+}
+
+// WithClock makes the cache take the time from there, for tests: by it entries
+// expire, callers run out of patience (soft, hard) and leases end. The deadlines
+// of loads are those of contexts, and go by the system's clock.
+func WithClock(clock Clock) Option {
+	return func(o *options) { o.clock = clock }
 }
 
 // openStore checks the options and returns the store they ask for.

@@ -25,6 +25,11 @@ type ReadConfig[V any] struct {
 	TTL    time.Duration // lifetime of an entry; Forever for no expiry; 0 only with Loader.TTL
 	Jitter float64       // the random part, 0 to 1, by which a lifetime may be shorter
 
+	Stale   time.Duration // how much longer an expired value is kept, to be served if its load fails or outlasts Soft
+	Soft    time.Duration // how long a caller waits before it gets an expired value; 0 for as long as it takes
+	Hard    time.Duration // how long a caller waits before it gets a TimeoutError; 0 for as long as it takes
+	Refresh float64       // the beta of XFetch, by which an entry is loaded again before it expires; 0 for not at all
+
 	Share      bool         // callers that join a load get the same value, not a copy
 	Infallible bool         // the method returns no error: Load makes none of its own
 	IsNil      func(V) bool // for pointer results: a nil one is not stored unless Negative says so
@@ -270,6 +275,8 @@ func outcomeCount(outcome Outcome) count {
 		return countHits
 	case NegativeHit:
 		return countNegativeHits
+	case Stale:
+		return countStale
 	case Miss:
 		return countMisses
 	case Joined:

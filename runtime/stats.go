@@ -2,6 +2,7 @@ package cacheruntime
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math/bits"
 	"runtime"
@@ -13,15 +14,18 @@ import (
 )
 
 // Counts is what happened, as numbers since the cache was made. Every call of a
-// read is one of Hits, NegativeHits, Misses, Joined, Skipped and Bypassed.
+// read is one of Hits, NegativeHits, Stale, Misses, Joined, Skipped and Bypassed;
+// of a batch, every id is.
 type Counts struct {
 	Hits          uint64        // answered from the cache
 	NegativeHits  uint64        // answered from the cache with an error or a nil pointer
+	Stale         uint64        // answered with an expired value, because the load failed or took too long
 	Misses        uint64        // loaded
 	Joined        uint64        // answered by a load that another call started
 	Skipped       uint64        // not cached: a condition, a key that failed and the like
 	Bypassed      uint64        // see Bypass; also calls after Close
 	Loads         uint64        // calls of the repository to fill the cache
+	Refreshes     uint64        // loads in the background, before the entry expired
 	LoadErrors    uint64        // loads that panicked or returned an error, other than a negative one
 	LoadTime      time.Duration // of all loads together
 	Overtaken     uint64        // results not stored because of an invalidation during their load
@@ -29,14 +33,31 @@ type Counts struct {
 	Undecodable   uint64        // entries that were damaged
 	Unencodable   uint64        // results that could not be encoded
 	Undecided     uint64        // results whose tags, lifetime or condition could not be evaluated
-	Invalidations uint64        // steps in which tags were invalidated, of writes or by hand
+	Marks         uint64        // times that tags were marked: writes in progress or in doubt
+	Invalidations Invalidations // steps in which tags were invalidated
+}
+
+// Invalidations are numbers of steps in which tags were invalidated, by cause.
+type Invalidations struct {
+	Writes       uint64 // a write that succeeded
+	Failed       uint64 // a write that returned an error and certainly changed nothing any more
+	Ambiguous    uint64 // a write, or the commit of a transaction, that may still change something
+	Transactions uint64 // the end of a transaction
+	Leases       uint64 // the end of a lease on tags that a write had marked
+	ByHand       uint64 // Cache.Invalidate, generated or not
+	Clears       uint64 // Cache.Clear
+}
+
+// Total is the number of all of them.
+func (i Invalidations) Total() uint64 {
+	return i.Writes + i.Failed + i.Ambiguous + i.Transactions + i.Leases + i.ByHand + i.Clears
 }
 
 // HitRatio is the part of cached calls that was answered from the cache: 0 to 1,
 // and 0 without any call.
 func (c Counts) HitRatio() float64 {
 	hits := c.Hits + c.NegativeHits
-	all := hits + c.Misses + c.Joined
+	all := hits + c.Stale + c.Misses + c.Joined
 	if all == 0 {
 		return 0
 	}
@@ -46,11 +67,13 @@ func (c Counts) HitRatio() float64 {
 func (c *Counts) add(d Counts) {
 	c.Hits += d.Hits
 	c.NegativeHits += d.NegativeHits
+	c.Stale += d.Stale
 	c.Misses += d.Misses
 	c.Joined += d.Joined
 	c.Skipped += d.Skipped
 	c.Bypassed += d.Bypassed
 	c.Loads += d.Loads
+	c.Refreshes += d.Refreshes
 	c.LoadErrors += d.LoadErrors
 	c.LoadTime += d.LoadTime
 	c.Overtaken += d.Overtaken
@@ -58,7 +81,18 @@ func (c *Counts) add(d Counts) {
 	c.Undecodable += d.Undecodable
 	c.Unencodable += d.Unencodable
 	c.Undecided += d.Undecided
-	c.Invalidations += d.Invalidations
+	c.Marks += d.Marks
+	c.Invalidations.add(d.Invalidations)
+}
+
+func (i *Invalidations) add(j Invalidations) {
+	i.Writes += j.Writes
+	i.Failed += j.Failed
+	i.Ambiguous += j.Ambiguous
+	i.Transactions += j.Transactions
+	i.Leases += j.Leases
+	i.ByHand += j.ByHand
+	i.Clears += j.Clears
 }
 
 // Stats is what a cache did since it was made. Numbers of calls that are under
@@ -120,7 +154,7 @@ func (s Stats) String() string {
 
 func (c Counts) write(w *tabwriter.Writer, name string) {
 	ratio, mean := "-", "-"
-	if c.Hits+c.NegativeHits+c.Misses+c.Joined > 0 {
+	if c.Hits+c.NegativeHits+c.Stale+c.Misses+c.Joined > 0 {
 		ratio = fmt.Sprintf("%.1f%%", 100*c.HitRatio())
 	}
 	if c.Loads > 0 {
@@ -128,7 +162,7 @@ func (c Counts) write(w *tabwriter.Writer, name string) {
 	}
 	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%s\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t  %s\n",
 		c.Hits, c.NegativeHits, c.Misses, c.Joined, ratio, c.Loads, c.LoadErrors, mean,
-		c.Skipped, c.Bypassed, c.Overtaken, c.Invalidations, name)
+		c.Skipped, c.Bypassed, c.Overtaken, c.Invalidations.Total(), name)
 }
 
 // A count is one of the numbers in Counts.
@@ -137,11 +171,13 @@ type count int
 const (
 	countHits count = iota
 	countNegativeHits
+	countStale
 	countMisses
 	countJoined
 	countSkipped
 	countBypassed
 	countLoads
+	countRefreshes
 	countLoadErrors
 	countLoadTime
 	countOvertaken
@@ -149,7 +185,14 @@ const (
 	countUndecodable
 	countUnencodable
 	countUndecided
-	countInvalidations
+	countMarks
+	countWriteInvalidations
+	countFailedInvalidations
+	countAmbiguousInvalidations
+	countTransactionInvalidations
+	countLeaseInvalidations
+	countByHandInvalidations
+	countClears
 	countsLen
 )
 
@@ -157,25 +200,41 @@ const (
 // that cores which count at the same time do not share a cache line.
 type methodStats struct {
 	methodName
-	stripes []stripe // a power of two of them
+	observer Observer // nil if there is none
+	stripes  []stripe // a power of two of them
 }
 
 type stripe struct {
 	n [countsLen]atomic.Uint64
-	_ [128 - 8*countsLen]byte
+	_ [256 - 8*countsLen]byte
 }
 
 const maxStripes = 64
 
-func newMethodStats(name methodName) *methodStats {
+func newMethodStats(name methodName, observer Observer) *methodStats {
 	n := min(maxStripes, 1<<bits.Len(uint(runtime.GOMAXPROCS(0)-1)))
-	return &methodStats{methodName: name, stripes: make([]stripe, n)}
+	return &methodStats{methodName: name, observer: observer, stripes: make([]stripe, n)}
 }
 
 // add counts on one of the stripes: any number will do, best one that is
 // different on every core.
 func (m *methodStats) add(on uint32, what count, n uint64) {
 	m.stripes[on&uint32(len(m.stripes)-1)].n[what].Add(n)
+}
+
+// note counts something on one of the stripes and tells the observer.
+func (m *methodStats) note(ctx context.Context, on uint32, what count, e Event) {
+	m.add(on, what, 1)
+	m.tell(ctx, e)
+}
+
+// tell tells the observer, if there is one.
+func (m *methodStats) tell(ctx context.Context, e Event) {
+	if m.observer == nil {
+		return
+	}
+	e.Repository, e.Method = m.repository, m.method
+	m.observer.Observe(ctx, e)
 }
 
 func (m *methodStats) sum(what count) uint64 {
@@ -188,20 +247,31 @@ func (m *methodStats) sum(what count) uint64 {
 
 func (m *methodStats) counts() Counts {
 	return Counts{
-		Hits:          m.sum(countHits),
-		NegativeHits:  m.sum(countNegativeHits),
-		Misses:        m.sum(countMisses),
-		Joined:        m.sum(countJoined),
-		Skipped:       m.sum(countSkipped),
-		Bypassed:      m.sum(countBypassed),
-		Loads:         m.sum(countLoads),
-		LoadErrors:    m.sum(countLoadErrors),
-		LoadTime:      time.Duration(m.sum(countLoadTime)),
-		Overtaken:     m.sum(countOvertaken),
-		StoreErrors:   m.sum(countStoreErrors),
-		Undecodable:   m.sum(countUndecodable),
-		Unencodable:   m.sum(countUnencodable),
-		Undecided:     m.sum(countUndecided),
-		Invalidations: m.sum(countInvalidations),
+		Hits:         m.sum(countHits),
+		NegativeHits: m.sum(countNegativeHits),
+		Stale:        m.sum(countStale),
+		Misses:       m.sum(countMisses),
+		Joined:       m.sum(countJoined),
+		Skipped:      m.sum(countSkipped),
+		Bypassed:     m.sum(countBypassed),
+		Loads:        m.sum(countLoads),
+		Refreshes:    m.sum(countRefreshes),
+		LoadErrors:   m.sum(countLoadErrors),
+		LoadTime:     time.Duration(m.sum(countLoadTime)),
+		Overtaken:    m.sum(countOvertaken),
+		StoreErrors:  m.sum(countStoreErrors),
+		Undecodable:  m.sum(countUndecodable),
+		Unencodable:  m.sum(countUnencodable),
+		Undecided:    m.sum(countUndecided),
+		Marks:        m.sum(countMarks),
+		Invalidations: Invalidations{
+			Writes:       m.sum(countWriteInvalidations),
+			Failed:       m.sum(countFailedInvalidations),
+			Ambiguous:    m.sum(countAmbiguousInvalidations),
+			Transactions: m.sum(countTransactionInvalidations),
+			Leases:       m.sum(countLeaseInvalidations),
+			ByHand:       m.sum(countByHandInvalidations),
+			Clears:       m.sum(countClears),
+		},
 	}
 }

@@ -31,13 +31,13 @@ func TestStats(t *testing.T) {
 		stats := r.cache.Stats()
 		posts := Counts{Hits: 2, Misses: 1, Skipped: 1, Bypassed: 1, Loads: 1, LoadTime: 1500 * time.Microsecond}
 		author := Counts{NegativeHits: 2, Misses: 1, Loads: 1}
-		total := Counts{Hits: 2, NegativeHits: 2, Misses: 2, Skipped: 1, Bypassed: 1, Loads: 2, LoadTime: 1500 * time.Microsecond, Invalidations: 2}
+		total := Counts{Hits: 2, NegativeHits: 2, Misses: 2, Skipped: 1, Bypassed: 1, Loads: 2, LoadTime: 1500 * time.Microsecond, Invalidations: Invalidations{Writes: 1, ByHand: 1}}
 		want := Stats{
 			Counts: total,
 			Methods: []MethodStats{
 				{"example.com/blog.AuthorRepository", "Author", author},
 				{postRepository, "Post", posts},
-				{postRepository, "Update", Counts{Invalidations: 1}},
+				{postRepository, "Update", Counts{Invalidations: Invalidations{Writes: 1}}},
 			},
 			Store: StoreStats{Entries: 2, Bytes: stats.Store.Bytes},
 		}
@@ -74,11 +74,11 @@ func TestStatsOfAStoreThatDoesNotReport(t *testing.T) {
 }
 
 func TestCountersAreComplete(t *testing.T) {
-	stats := newMethodStats(methodName{})
+	stats := newMethodStats(methodName{}, nil)
 	for what := range countsLen {
 		stats.add(uint32(what), what, uint64(what)+1) // each on another stripe, if there are several
 	}
-	want := Counts{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	want := Counts{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, Invalidations{18, 19, 20, 21, 22, 23, 24}}
 	got := stats.counts()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -90,7 +90,7 @@ func TestCountersAreComplete(t *testing.T) {
 	}
 	for outcome, what := range map[Outcome]count{
 		Hit: countHits, NegativeHit: countNegativeHits, Miss: countMisses,
-		Joined: countJoined, Skipped: countSkipped, Bypassed: countBypassed,
+		Stale: countStale, Joined: countJoined, Skipped: countSkipped, Bypassed: countBypassed,
 	} {
 		if outcomeCount(outcome) != what {
 			t.Errorf("%s is counted as %d", outcome, outcomeCount(outcome))

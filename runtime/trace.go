@@ -25,7 +25,9 @@ type Event struct {
 	Key        string        // for people: `Post(7, "en")`, with the vary parts first: `Post["acme"](7)`
 	Tags       []string      // that were invalidated, for people, sorted
 	Stored     bool          // what was loaded is in the cache now
-	Duration   time.Duration // of the call
+	Duration   time.Duration // of the call, or of the load
+	Cause      Cause         // of an invalidation
+	Err        error         // of a load that failed, of the store and the like; for observers only
 }
 
 // An Outcome is what the cache did in a call.
@@ -35,11 +37,39 @@ type Outcome string
 const (
 	Hit         Outcome = "hit"          // answered from the cache
 	NegativeHit Outcome = "negative hit" // answered from the cache with an error or a nil pointer
+	Stale       Outcome = "stale"        // answered with an expired value
 	Miss        Outcome = "miss"         // loaded
 	Joined      Outcome = "joined"       // answered by a load that another call started
 	Skipped     Outcome = "skipped"      // not cached: the repository was called
 	Bypassed    Outcome = "bypassed"     // asked not to use the cache: the repository was called
 	Invalidated Outcome = "invalidated"
+)
+
+// Outcomes that only observers are told.
+const (
+	Loaded      Outcome = "loaded"      // a call of the repository to fill the cache has ended; Err if it failed
+	Refreshing  Outcome = "refreshing"  // a load begins before its entry expires
+	Overtaken   Outcome = "overtaken"   // a result is not stored because of an invalidation during its load
+	Marked      Outcome = "marked"      // tags are marked: a write is in progress or in doubt
+	StoreFailed Outcome = "store error" // the store failed
+	Undecodable Outcome = "undecodable" // an entry is damaged
+	Unencodable Outcome = "unencodable" // a result cannot be encoded
+	Undecided   Outcome = "undecided"   // the tags, the lifetime or a condition of a result could not be evaluated
+	Evicted     Outcome = "evicted"     // the store gave an entry up for lack of space
+)
+
+// A Cause is why tags were invalidated.
+type Cause string
+
+// The causes.
+const (
+	CauseWrite       Cause = "write"           // a write succeeded
+	CauseFailed      Cause = "failed write"    // a write returned an error
+	CauseAmbiguous   Cause = "ambiguous write" // it is not known whether a write or a commit changed anything, or still will
+	CauseTransaction Cause = "transaction"     // a transaction ended
+	CauseLease       Cause = "lease"           // the lease of a mark ended
+	CauseByHand      Cause = "by hand"         // Cache.Invalidate
+	CauseClear       Cause = "clear"           // Cache.Clear
 )
 
 // A Reason is why a read was not a hit.
@@ -62,6 +92,12 @@ const (
 	ReasonUnencodable Reason = "result not encodable" // it cannot be copied for a caller that joined
 	ReasonClosed      Reason = "the cache is closed"  // see Cache.Close
 	ReasonLeft        Reason = "the caller was done"  // its context ended before the load did
+	ReasonMarked      Reason = "marked"               // a write of a tag of the entry is in progress or in doubt
+	ReasonTransaction Reason = "transaction"          // see Cache.Begin
+	ReasonSoft        Reason = "outlasted soft"       // the load took longer than the caller waits for it with an expired value at hand
+	ReasonHard        Reason = "outlasted hard"       // the load took longer than the caller waits for it
+	ReasonFailed      Reason = "load failed"          // with an error
+	ReasonBackoff     Reason = "backing off"          // loads failed before; the next one is tried later
 )
 
 func (t *Trace) add(event Event) {

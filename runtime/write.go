@@ -19,8 +19,9 @@ func NewWrite(cache *Cache, repository, method string) *Write {
 
 // Begin begins a call. The function adds the tags that it makes stale; it is run
 // at once and again by [WriteCall.End], because the call may change what they
-// are made of, and both are invalidated.
-func (w *Write) Begin(ctx context.Context, tags func(*Tags)) *WriteCall {
+// are made of, and both are invalidated. The call is to be made with the context
+// that Begin returns.
+func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall) {
 	call := &WriteCall{write: w, collect: tags, trace: controlOf(ctx).tracer()}
 	call.tags.write = true
 	if call.trace != nil {
@@ -29,7 +30,7 @@ func (w *Write) Begin(ctx context.Context, tags func(*Tags)) *WriteCall {
 	}
 	tags(&call.tags)
 	call.tags.result = resultUnknown
-	return call
+	return ctx, call
 }
 
 // A WriteCall is one call of a [Write]. It belongs to one goroutine.
@@ -39,6 +40,13 @@ type WriteCall struct {
 	tags    Tags
 	trace   *Trace
 	began   time.Time
+	reloads []func(context.Context) error
+}
+
+// Reload adds a read that [WriteCall.End] makes once it has invalidated, if the
+// call succeeded. The context makes it load whatever is cached.
+func (c *WriteCall) Reload(read func(context.Context) error) {
+	c.reloads = append(c.reloads, read)
 }
 
 // Returned tells what the call returned, and returns it. Without it the call
@@ -60,7 +68,7 @@ func (c *WriteCall) End() {
 func (c *WriteCall) invalidate() {
 	stats := c.write.stats
 	c.write.cache.table.invalidate(c.tags.slots)
-	stats.add(0, countInvalidations, 1)
+	stats.add(0, countWriteInvalidations, 1)
 	if c.trace != nil {
 		c.trace.add(Event{
 			Repository: stats.repository,
