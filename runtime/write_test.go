@@ -31,7 +31,7 @@ func invalidated(t *testing.T, call func(r *posts, write *WriteCall, p *post)) [
 	if len(events) != 1 || events[0].Outcome != Invalidated || events[0].Method != "Update" || events[0].Repository != postRepository {
 		t.Errorf("%v", events)
 	}
-	if got := r.cache.Stats(); got.Invalidations != 1 || got.Methods[1].Invalidations != 1 {
+	if got := r.cache.Stats(); got.Invalidations.Total() != 1 || got.Methods[1].Invalidations.Total() != 1 {
 		t.Errorf("%+v", got)
 	}
 	return events[0].Tags
@@ -155,7 +155,7 @@ func TestInvalidateByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.expectTitle(t, t.Context(), 2, "newer")
-	if got := r.cache.Stats(); got.Invalidations != 3 || len(trace.Events()) != 2 {
+	if got := r.cache.Stats(); got.Invalidations.Total() != 3 || len(trace.Events()) != 2 {
 		t.Errorf("%+v", got.Counts)
 	}
 }
