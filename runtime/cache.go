@@ -21,8 +21,11 @@ type Cache struct {
 	loadTimeout time.Duration
 	clock       Clock // nil: the system's
 	observer    Observer
+	turns       chan struct{} // has room for as many loads as may run; nil without a limit
 	problems    problemLog
 	closed      atomic.Bool
+
+	loadsRunning, loadsWaiting atomic.Int64
 
 	mu      sync.Mutex
 	methods map[methodName]*methodStats
@@ -42,7 +45,7 @@ func New(opts ...Option) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cache{
+	cache := &Cache{
 		table:       newTable(),
 		store:       store,
 		loadTimeout: o.loadTimeout,
@@ -51,7 +54,11 @@ func New(opts ...Option) (*Cache, error) {
 		problems:    problemLog{logger: o.logger},
 		methods:     map[methodName]*methodStats{},
 		byHand:      newMethodStats(methodName{}, o.observer),
-	}, nil
+	}
+	if o.maxLoadsGiven {
+		cache.turns = make(chan struct{}, o.maxLoads)
+	}
+	return cache, nil
 }
 
 // Close gives the memory of the cache back and closes its store. Afterwards

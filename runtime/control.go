@@ -1,6 +1,9 @@
 package cacheruntime
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // control is what a context says about the calls made with it. It is never
 // modified once it is in a context, so that one look-up per call is enough.
@@ -14,7 +17,7 @@ type control struct {
 // A loadChain is the load in which a call is made, and those around it.
 type loadChain struct {
 	cache *Cache
-	key   string
+	keys  []string // several for a batch
 	outer *loadChain
 }
 
@@ -60,6 +63,11 @@ func WithTrace(ctx context.Context) (context.Context, *Trace) {
 func (c *control) bypasses() bool  { return c != nil && c.bypass }
 func (c *control) refreshes() bool { return c != nil && c.refresh }
 
+// looksUp reports whether a read looks into the cache.
+func (c *control) looksUp(cache *Cache) bool {
+	return c == nil || !c.bypass && !c.refresh && c.transaction(cache) == nil
+}
+
 func (c *control) tracer() *Trace {
 	if c == nil {
 		return nil
@@ -73,17 +81,33 @@ func (c *control) isInside(cache *Cache, key []byte) bool {
 		return false
 	}
 	for chain := c.inside; chain != nil; chain = chain.outer {
-		if chain.cache == cache && chain.key == string(key) {
+		if chain.cache == cache && slices.Contains(chain.keys, string(key)) {
 			return true
 		}
 	}
 	return false
 }
 
-// insideLoad returns the context of a load of the key: that of the caller, but
+// isInsideAny reports whether the call is made inside a load of the cache.
+func (c *control) isInsideAny(cache *Cache) bool {
+	if c == nil {
+		return false
+	}
+	for chain := c.inside; chain != nil; chain = chain.outer {
+		if chain.cache == cache {
+			return true
+		}
+	}
+	return false
+}
+
+// insideLoad returns the context of a load of the keys: that of the caller, but
 // without its cancellation and deadline.
-func insideLoad(ctx context.Context, cache *Cache, key string) context.Context {
+func insideLoad(ctx context.Context, cache *Cache, keys ...string) context.Context {
 	return withControl(context.WithoutCancel(ctx), func(c *control) {
-		c.inside = &loadChain{cache: cache, key: key, outer: c.inside}
+		c.inside = &loadChain{cache: cache, keys: keys, outer: c.inside}
 	})
 }
+
+// transaction is a stand-in.
+func (c *control) transaction(cache *Cache) *Tx { return nil }

@@ -25,14 +25,16 @@ import (
 type entry struct {
 	flags    uint8
 	negative uint8 // index in ReadConfig.Negative, with flagError
-	soft     int64 // from then on a load is wanted; equal to hard unless stale values are kept
-	hard     int64 // from then on it is not served; never for no expiry
+	soft     int64 // expiry: from then on a load is wanted; never for no expiry
+	hard     int64 // from then on it is of no use; later than soft if stale values are kept
 	took     time.Duration
 	epoch    uint64
 	asOf     uint64 // clock before the load began
 	slots    []byte // of the tags it depends on, encoded
 	key      []byte // the whole key, if the entry is stored under its digest
 	payload  []byte // the encoded value
+
+	seen int64 // not encoded: when the hit test looked at the time; 0 if it need not
 }
 
 const (
@@ -89,12 +91,25 @@ func (e *entry) parse(data []byte) bool {
 	return true
 }
 
-// hitTest tells why the entry must not be served, or "" if it may be.
-func (e *entry) hitTest(t *table) Reason {
-	if e.hard != never && time.Now().UnixNano() >= e.hard {
-		return ReasonExpired
+// hitTest tells why the entry must not be served as current, or "" if it may be.
+// An entry that has only expired is one that was not invalidated.
+func (e *entry) hitTest(c *Cache) Reason {
+	if reason := c.table.test(e.epoch, e.asOf, e.slots); reason != "" {
+		return reason
 	}
-	return t.test(e.epoch, e.asOf, e.slots)
+	if e.soft != never {
+		e.seen = c.now().UnixNano()
+		if e.seen >= e.soft {
+			return ReasonExpired
+		}
+	}
+	return ""
+}
+
+// staleTest reports whether the value of an entry that has expired may be served
+// if there is no better one: it was not invalidated, and is not too old.
+func (e *entry) staleTest(c *Cache) bool {
+	return c.table.test(e.epoch, e.asOf, e.slots) == "" && (e.hard == never || c.now().UnixNano() < e.hard)
 }
 
 // outcome is that of a call which is answered with the entry.

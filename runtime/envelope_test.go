@@ -66,7 +66,9 @@ func FuzzEnvelope(f *testing.F) {
 		if again := appendEntry(nil, &e); !bytes.Equal(again, data) {
 			t.Fatalf("%x is written again as %x", data, again)
 		}
-		e.hitTest(&table{words: fuzzWords})
+		c := &Cache{table: &table{words: fuzzWords}}
+		e.hitTest(c)
+		e.staleTest(c)
 	})
 }
 

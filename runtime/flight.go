@@ -1,6 +1,7 @@
 package cacheruntime
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"slices"
@@ -8,32 +9,36 @@ import (
 	"time"
 )
 
-// A flight is one load that is shared by the calls for its key.
+// A flight is the loading of one key, shared by the calls for it.
 type flight[V any] struct {
 	key    string
 	number uint64 // flights of the read are numbered in the order in which they start
 	done   chan struct{}
 
 	// Guarded by Read.mu.
+	trip    *trip
 	started time.Time
 	waiting int        // calls that wait for it
 	joined  bool       // by calls other than the one that started it, or that may be
 	next    *flight[V] // of those who joined this one and may not have its outcome
 
 	// Set by the starter before the flight takes off.
-	fresh bool     // load even if there is a valid entry by now
-	slots []uint32 // of the tags known from the arguments, the entry's own included
+	stats      *methodStats // of the method that loads
+	slots      []uint32     // of the tags known from the arguments, the entry's own included
+	fresh      bool         // load even if there is a valid entry by now
+	many       bool         // a batch loads it
+	background bool         // nobody waits for it, at first
+	infallible bool         // the method that loads returns no error
 
 	// abandoned is set by a starter that leaves and whose arguments may change.
 	abandoned atomic.Bool
 
 	// Set by the flight's goroutine before done is closed.
-	loaded    bool      // false: a valid entry was found
-	began     time.Time // the load
-	returned  bool      // the load
+	loaded    bool // false: a valid entry was found, or the load never began
 	value     V
 	err       error
 	failed    bool        // the error is not a negative outcome
+	absent    bool        // a batch did not return it
 	panicked  *PanicError // the load
 	exited    bool        // the load's goroutine
 	entry     entry
@@ -52,37 +57,55 @@ func (r *Read[V]) flightsStarted() uint64 {
 	return r.started
 }
 
-// board joins the flight for a key, or makes one that the caller has to start.
-// A caller that may not have the outcome of a flight comes from there: all who
-// do share the next one, even those who come when it has landed. So however many
-// have joined a flight that a write overtakes, there is one more load.
-func (r *Read[V]) board(key string, from *flight[V]) (f *flight[V], starter bool) {
+// newFlight makes the flight of a key. r.mu is held.
+func (r *Read[V]) newFlight(key string, t *trip) *flight[V] {
+	r.started++
+	f := &flight[V]{key: key, number: r.started, trip: t, started: time.Now(), done: make(chan struct{})}
+	r.flights[key] = f
+	return f
+}
+
+// board joins the flight for a key, or makes one that the caller has to start. A
+// caller that may not have the outcome of a flight comes from there: all who do
+// share the next one, even those who come when it has landed. So however many
+// have joined a flight that a write overtakes, there is one more load. With own,
+// a caller takes no flight but such a next one, or its own.
+func (r *Read[V]) board(key string, from *flight[V], own bool, ctl *control, newTrip func() *trip) (f *flight[V], starter bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if from != nil {
-		f = from.next // may be past its deadline as well
-		if f != nil && r.isLate(f) {
+		f = from.next
+		if f != nil && !r.isOpen(f) {
 			f, from = nil, nil
 		}
 	}
-	if f == nil {
+	if f == nil && !own {
 		f = r.flights[key]
-		if f != nil && r.isLate(f) {
-			f = nil // its load ignores its deadline: nobody else is to wait for it
+		if f != nil && !r.isOpen(f) {
+			f = nil
 		}
 	}
 	if starter = f == nil; starter {
-		r.started++
-		f = &flight[V]{key: key, number: r.started, started: time.Now(), done: make(chan struct{}), joined: from != nil}
-		r.flights[key] = f
+		f = r.newFlight(key, newTrip())
+		f.joined = from != nil
 	} else {
 		f.joined = true
+		if ctl.isInsideAny(r.cache) {
+			f.trip.push() // the load in which the call is made has a turn, and waits for this one
+		}
 	}
 	f.waiting++
+	f.trip.waiting++
 	if from != nil {
 		from.next = f
 	}
 	return f, starter
+}
+
+// isOpen reports whether a flight may be joined: unless it was called off, or its
+// load ignores its deadline, so that nobody else is to wait for it. r.mu is held.
+func (r *Read[V]) isOpen(f *flight[V]) bool {
+	return !f.trip.isOff && !r.isLate(f)
 }
 
 // isLate reports whether a flight goes on past its deadline.
@@ -104,85 +127,66 @@ func (r *Read[V]) untilLate(f *flight[V]) time.Duration {
 	return r.cache.loadTimeout + landingTime - time.Since(f.started)
 }
 
-// A waited is how the wait for a flight ended.
-type waited int
-
-const (
-	waitedLanded waited = iota
-	waitedLeft          // the caller's context ended: it leaves
-	waitedLate          // the flight is past its deadline: who joined tries again
-)
-
-// wait waits for a flight. The starter waits as long as its context allows, as it
-// would without a cache; who joined does not wait for a load that ignores its
-// deadline, or that waits in turn for a load in which the caller is.
-func (r *Read[V]) wait(ctx context.Context, f *flight[V], starter bool) waited {
-	left := ctx.Done()
-	if r.cfg.Infallible {
-		left = nil
-	}
-	var late <-chan time.Time
-	if !starter {
-		timer := time.NewTimer(r.untilLate(f))
-		defer timer.Stop()
-		late = timer.C
-	}
-	how := waitedLanded
-	select {
-	case <-f.done:
-		return waitedLanded
-	case <-left:
-		how = waitedLeft
-	case <-late:
-		how = waitedLate
-	}
-	select {
-	case <-f.done: // as well: an outcome is better than none
-		return waitedLanded
-	default:
-	}
+// quit ends the wait of a call that gives up a flight.
+func (r *Read[V]) quit(f *flight[V], starter bool) {
 	if starter && r.cfg.SharedArgs {
 		f.abandoned.Store(true)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.waiting--
-	return how
+	t := f.trip
+	if t.waiting--; t.waiting == 0 && t.pushed != nil {
+		t.isOff = true
+		t.push()
+	}
 }
 
-// fly is the goroutine of a flight.
+// fly is the goroutine of a flight that loads one key.
 func (r *Read[V]) fly(ctx context.Context, f *flight[V], loader Loader[V]) {
-	defer r.land(f)
+	defer func() {
+		if !f.ended {
+			f.panicked = caught(recover())
+			f.exited = f.panicked == nil
+		}
+		r.land(f)
+	}()
 	if f.fresh || !r.recheck(f) {
-		r.load(ctx, f, loader)
+		ctx, cancel := context.WithTimeout(ctx, r.cache.loadTimeout)
+		defer cancel()
+		called := r.visit(ctx, f.trip, []*flight[V]{f}, f.stats, func(ctx context.Context) error {
+			f.value, f.err = loader.Call(ctx)
+			f.failed = f.err != nil && r.negative(f.err) < 0
+			if f.failed {
+				return f.err
+			}
+			return nil
+		})
+		if called {
+			r.finish(ctx, f, loader)
+		}
 	}
 	f.ended = true
 }
 
-// land ends a flight, whatever happened in it. It is to be deferred.
-func (r *Read[V]) land(f *flight[V]) {
-	if !f.ended {
-		if value := recover(); value != nil {
-			f.panicked = newPanicError(value)
-		} else {
-			f.exited = true
-		}
+// caught is the panic that ended a load; nil if none did.
+func caught(value any) *PanicError {
+	if value == nil {
+		return nil
 	}
-	if f.loaded {
-		if !f.returned {
-			f.entry.took = time.Since(f.began)
-		}
-		r.stats.add(0, countLoadTime, uint64(f.entry.took))
-		if f.failed || !f.returned {
-			r.stats.add(0, countLoadErrors, 1)
-		}
-	}
+	return newPanicError(value)
+}
 
+// land ends a flight, whatever happened in it.
+func (r *Read[V]) land(f *flight[V]) {
 	r.mu.Lock()
 	if r.flights[f.key] == f {
 		delete(r.flights, f.key)
 	}
 	joined, waiting := f.joined, f.waiting
+	if f.err != errCalledOff {
+		r.tried(f.key, f.isFailure())
+	}
 	r.mu.Unlock()
 
 	defer func() { // also if encoding ends the goroutine
@@ -191,12 +195,24 @@ func (r *Read[V]) land(f *flight[V]) {
 	}()
 	// Nobody can join any more. What they need is made while the starter still
 	// waits, as it may modify the value.
-	if joined && f.ended && f.err == nil && !r.cfg.Share {
+	if joined && f.ended && f.err == nil && !f.absent && !r.cfg.Share {
 		r.encode(f)
 	}
-	if f.panicked != nil && waiting == 0 {
-		r.report("a load panicked that no caller waits for any more", f.panicked)
+	if waiting > 0 {
+		return
 	}
+	switch {
+	case f.panicked != nil:
+		r.report("a load panicked that no caller waits for any more", f.panicked)
+	case f.background && f.isFailure():
+		r.report("a refresh in the background failed", cmp.Or(f.err, errExited))
+	}
+}
+
+// isFailure reports whether a flight has no outcome of the repository's to show,
+// or an error that is none to be remembered.
+func (f *flight[V]) isFailure() bool {
+	return f.failed || f.panicked != nil || f.exited || f.lapsed
 }
 
 // recheck looks for an entry that an earlier flight stored after the caller had
@@ -221,26 +237,12 @@ func (r *Read[V]) recheck(f *flight[V]) bool {
 	return true
 }
 
-// load calls the repository and stores the result.
-func (r *Read[V]) load(ctx context.Context, f *flight[V], loader Loader[V]) {
-	ctx, cancel := context.WithTimeout(ctx, r.cache.loadTimeout)
-	defer cancel()
-	table := r.cache.table
+// finish stores what the repository returned, if it is to be stored.
+func (r *Read[V]) finish(ctx context.Context, f *flight[V], loader Loader[V]) {
 	e := &f.entry
-	e.hard = never
-	e.epoch = table.epoch
-	e.asOf = table.now() // before the load: what is invalidated from now on makes the result stale
-
-	r.stats.add(0, countLoads, 1)
-	f.loaded = true
-	f.began = time.Now()
-	f.value, f.err = loader.Call(ctx)
-	e.took = time.Since(f.began)
-	f.returned = true
-
 	tags := Tags{slots: f.slots}
 	ttl, known := r.judge(f, loader, &tags)
-	if r.cfg.Infallible && ctx.Err() != nil {
+	if f.infallible && ctx.Err() != nil {
 		f.lapsed = true // no error could tell that the value is not one
 		ttl = 0
 	}
@@ -258,13 +260,21 @@ func (r *Read[V]) load(ctx context.Context, f *flight[V], loader Loader[V]) {
 // that it depends on. It reports whether all of them are known.
 func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Duration, known bool) {
 	e := &f.entry
+	n := -1
 	switch {
-	case f.err != nil:
-		n := r.negative(f.err)
-		if n < 0 {
-			f.failed = true
+	case f.failed:
+		return 0, true
+	case f.absent:
+		if len(r.cfg.Negative) == 0 {
 			return 0, true
 		}
+		n = 0
+		f.err = r.cfg.Negative[n].Err
+	case f.err != nil:
+		n = r.negative(f.err)
+	}
+	switch {
+	case f.err != nil:
 		e.flags, e.negative = flagError, uint8(n)
 		if ttl = r.cfg.Negative[n].TTL; ttl == 0 {
 			var none V
@@ -272,8 +282,7 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 		}
 		return ttl, true
 	case r.cfg.IsNil != nil && r.cfg.IsNil(f.value):
-		n := r.negativeNil()
-		if n < 0 {
+		if n = r.negativeNil(); n < 0 {
 			return 0, true
 		}
 		e.flags = flagNil
@@ -312,7 +321,7 @@ func (r *Read[V]) lifetime(loader Loader[V], value V) time.Duration {
 // keep stores the outcome, and reports whether it did.
 func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	e := &f.entry
-	if e.hitTest(r.cache.table) != "" {
+	if e.hitTest(r.cache) != "" {
 		r.stats.add(0, countOvertaken, 1)
 		return false
 	}
@@ -327,8 +336,11 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	if f.abandoned.Load() || r.cache.closed.Load() {
 		return false
 	}
-	stored.hard = r.expiry(ttl)
-	stored.soft = stored.hard
+	stored.soft = r.expiry(ttl)
+	stored.hard = stored.soft
+	if e.flags == 0 && stored.soft < never-int64(r.cfg.Stale) {
+		stored.hard += int64(r.cfg.Stale)
+	}
 	var digest [sha256.Size]byte
 	if len(f.key) > maxStoreKey {
 		stored.flags |= flagLong

@@ -587,14 +587,16 @@ func TestMayTake(t *testing.T) {
 		{"panicked", &flight[*post]{number: 5, panicked: &PanicError{}}, true, true},
 		{"exited", &flight[*post]{number: 5, exited: true}, true, true},
 	} {
-		test.flight.entry = entry{hard: never, epoch: r.cache.table.epoch, slots: slots}
-		if got := r.read.mayTake(test.flight, 5, test.fresh); got != test.want {
+		test.flight.entry = entry{soft: never, hard: never, epoch: r.cache.table.epoch, slots: slots}
+		c := call[*post]{read: r.read, key: &Key{control: &control{refresh: test.fresh}}, before: 5}
+		if got := c.mayTake(test.flight); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
-	current := &flight[*post]{number: 5, loaded: true, checkable: true, entry: entry{hard: never, epoch: r.cache.table.epoch, slots: slots}}
+	current := &flight[*post]{number: 5, loaded: true, checkable: true, entry: entry{soft: never, hard: never, epoch: r.cache.table.epoch, slots: slots}}
 	r.cache.table.invalidate([]uint32{1})
-	if r.read.mayTake(current, 5, false) {
+	c := call[*post]{read: r.read, key: new(Key), before: 5}
+	if c.mayTake(current) {
 		t.Error("what was invalidated since may be taken")
 	}
 }
@@ -607,24 +609,28 @@ func TestLateForTheNextFlight(t *testing.T) {
 		Call:  func(context.Context) (*post, error) { return &post{ID: 1}, nil },
 		Store: func(*post) bool { return false },
 	}
+	board := func(from *flight[*post]) (*flight[*post], bool) {
+		return r.read.board("key", from, false, nil, func() *trip { return new(trip) })
+	}
 	fly := func(from *flight[*post]) *flight[*post] {
-		f, starter := r.read.board("key", from)
+		f, starter := board(from)
 		if !starter {
 			t.Fatal("there is a flight")
 		}
+		f.stats = r.read.stats
 		r.read.fly(t.Context(), f, loader)
 		return f
 	}
 	first := fly(nil)
 	second := fly(first)
-	late, starter := r.read.board("key", first)
+	late, starter := board(first)
 	if starter || late != second {
 		t.Error("the next flight is not shared")
 	}
-	if p, ok := r.read.copyFor(late); !ok || p.ID != 1 || p == late.value {
+	if p, ok := r.read.copyOf(late); !ok || p.ID != 1 || p == late.value {
 		t.Errorf("no copy: %+v", p)
 	}
-	if third, starter := r.read.board("key", late); !starter || third.number != 3 {
+	if third, starter := board(late); !starter || third.number != 3 {
 		t.Error("there is no flight after the next one")
 	}
 }

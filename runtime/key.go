@@ -69,6 +69,8 @@ type Key struct {
 	control *control
 	began   time.Time // of the call; set only while it is traced
 	reason  Reason    // why Lookup found nothing
+	held    *entry    // what it found nevertheless
+	early   bool      // which is valid, and to be loaded again before it expires
 }
 
 // keyEntry is where an entry of a map lies in the buffer.
@@ -105,9 +107,14 @@ func (k *Key) Release() {
 	k.entries = k.entries[:0]
 	k.control = nil
 	k.reason = ""
+	k.held = nil
+	k.early = false
 	k.decoder = Decoder{}
 	keyPool.Put(k)
 }
+
+// hold keeps an entry for the rest of the call.
+func (k *Key) hold(e entry) { k.held = &e }
 
 // Args ends the parts by which the key varies without being arguments. The
 // entry's own tag is made of what follows.

@@ -46,6 +46,26 @@ func newPanicError(value any) *PanicError {
 
 var errExited = errors.New("cacheruntime: a load ended its goroutine (runtime.Goexit)")
 
+// A TimeoutError is what a call returns whose load outlasts hard. It is a
+// context.DeadlineExceeded to errors.Is. The load goes on, and what it returns is
+// stored.
+type TimeoutError struct {
+	Repository string
+	Method     string
+	After      time.Duration
+}
+
+// Error names the method and the time.
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("cacheruntime: %s.%s: no result within %v (hard); the load goes on", e.Repository, e.Method, e.After)
+}
+
+// Is reports whether target is context.DeadlineExceeded.
+func (e *TimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// Timeout reports that it is one.
+func (e *TimeoutError) Timeout() bool { return true }
+
 // Load answers a call for which [Read.Lookup] has found nothing. Calls for one
 // key share a load; it runs in a goroutine of its own and with a deadline of its
 // own ([WithLoadTimeout]), with the values of the context of the call that
@@ -55,123 +75,77 @@ var errExited = errors.New("cacheruntime: a load ended its goroutine (runtime.Go
 // If the load panics, so does every call that waits for it, with a
 // [*PanicError].
 func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, error) {
-	switch {
-	case key.control.bypasses():
-		return r.through(ctx, key, loader, Bypassed, ReasonBypass)
-	case r.cache.closed.Load():
-		return r.through(ctx, key, loader, Bypassed, ReasonClosed)
-	case key.failed:
-		return r.through(ctx, key, loader, Skipped, ReasonKey)
-	case key.control.isInside(r.cache, key.buf):
-		return r.through(ctx, key, loader, Skipped, ReasonInside)
+	if outcome, reason := r.past(key); outcome != "" {
+		return r.through(ctx, key, loader, outcome, reason)
 	}
-	var tags Tags
-	if loader.Depends != nil && !completes(func() { loader.Depends(&tags) }) {
+	c := call[V]{read: r, stats: r.stats, key: key, infallible: r.cfg.Infallible}
+	if !c.prepare(&loader) {
 		return r.through(ctx, key, loader, Skipped, ReasonDependency)
 	}
-	tags.Add(key.patternTag(r.name, r.sets))
-	fresh := key.control.refreshes()
-	if fresh {
-		key.reason = ReasonRefresh
+	if key.early {
+		if value, err, ok := r.answer(key.held, NewDecoder(key.held.payload)); ok {
+			r.refresh(ctx, key, loader, c.slots)
+			r.record(ctx, r.stats, key, key.held.outcome(), "", false)
+			return value, err
+		}
+		key.held, key.reason = nil, r.damaged(key.stripe)
 	}
+	p := r.patience(ctx, r.cfg.Soft, r.cfg.Hard, c.infallible)
+	defer p.stop()
+	c.run(ctx, p, loader)
+	switch {
+	case c.panicked != nil:
+		panic(c.panicked)
+	case c.direct:
+		return r.through(ctx, key, loader, c.outcome, c.reason)
+	}
+	return c.value, c.err
+}
 
-	before := r.flightsStarted()
-	var last *flight[V] // that was not for this call
-	for {
-		if err := ctx.Err(); err != nil && !r.cfg.Infallible {
-			return r.leave(key, Miss, err)
+// run waits for loads until there is an outcome for the call, or it is done
+// waiting.
+func (c *call[V]) run(ctx context.Context, p *patience, loader Loader[V]) {
+	r := c.read
+	newTrip := func() *trip { return r.newTrip(c.key.control, false) }
+	for !c.goOn(ctx) {
+		if err := ctx.Err(); err != nil && !c.infallible {
+			c.leave(ctx, ReasonLeft, err)
+			return
 		}
-		f, starter := r.board(string(key.buf), last)
-		if starter {
-			f.fresh = fresh
-			f.slots = tags.slots
-			go r.fly(insideLoad(ctx, r.cache, f.key), f, loader)
+		c.board(newTrip)
+		if c.starter {
+			go r.fly(insideLoad(ctx, r.cache, c.flight.key), c.flight, loader)
 		}
-		switch r.wait(ctx, f, starter) {
-		case waitedLeft:
-			if starter {
-				return r.leave(key, Miss, ctx.Err())
-			}
-			return r.leave(key, Joined, ctx.Err())
-		case waitedLate:
-			last = nil
-			continue
+		how := c.wait(p)
+		if c.isFor(how) {
+			c.settle(ctx, how, p)
+			return
 		}
-		if starter || r.mayTake(f, before, fresh) {
-			return r.take(ctx, key, loader, f, starter)
-		}
-		last = f
 	}
+}
+
+// past tells how a call that does not use the cache ends, and why; "" for one
+// that does.
+func (r *Read[V]) past(key *Key) (Outcome, Reason) {
+	switch {
+	case key.control.transaction(r.cache) != nil:
+		return Bypassed, ReasonTransaction
+	case key.control.bypasses():
+		return Bypassed, ReasonBypass
+	case r.cache.closed.Load():
+		return Bypassed, ReasonClosed
+	case key.failed:
+		return Skipped, ReasonKey
+	case key.control.isInside(r.cache, key.buf):
+		return Skipped, ReasonInside
+	}
+	return "", ""
 }
 
 // through makes the call without the cache.
 func (r *Read[V]) through(ctx context.Context, key *Key, loader Loader[V], outcome Outcome, reason Reason) (V, error) {
-	defer r.record(key, outcome, reason, false)
+	defer r.record(ctx, r.stats, key, outcome, reason, false)
 	return loader.Call(ctx)
-}
-
-// leave ends a call whose context has ended.
-func (r *Read[V]) leave(key *Key, outcome Outcome, err error) (V, error) {
-	r.record(key, outcome, ReasonLeft, false)
-	var zero V
-	return zero, err
-}
-
-// mayTake reports whether a caller that joined a flight may have its outcome:
-// if the load began after the call did, or if the outcome is one to be stored and
-// passes the hit test now, which is after the call began as well. Nobody is handed an outcome just
-// because it is for the right key: the caller may have seen a write return that
-// the load has not seen.
-func (r *Read[V]) mayTake(f *flight[V], before uint64, fresh bool) bool {
-	switch {
-	case f.panicked != nil || f.exited:
-		return true // there is no value that could be stale
-	case f.tainted:
-		return false
-	case fresh:
-		return f.fresh && f.loaded && f.number > before
-	}
-	return f.number > before || f.checkable && f.entry.hitTest(r.cache.table) == ""
-}
-
-// take ends a call with the outcome of a flight.
-func (r *Read[V]) take(ctx context.Context, key *Key, loader Loader[V], f *flight[V], starter bool) (V, error) {
-	outcome, reason := Joined, key.reason
-	switch {
-	case starter && f.loaded:
-		outcome = Miss
-	case starter:
-		outcome, reason = f.entry.outcome(), ""
-	}
-	switch {
-	case f.panicked != nil:
-		r.record(key, outcome, reason, false)
-		panic(f.panicked)
-	case f.lapsed, f.exited && r.cfg.Infallible:
-		return r.through(ctx, key, loader, outcome, reason)
-	case f.exited:
-		r.record(key, outcome, reason, false)
-		var zero V
-		return zero, errExited
-	}
-	value := f.value
-	if !starter && !r.cfg.Share {
-		var ok bool
-		value, ok = r.copyFor(f)
-		if !ok && f.err == nil {
-			return r.through(ctx, key, loader, Skipped, ReasonUnencodable)
-		}
-	}
-	r.record(key, outcome, reason, f.stored)
-	return value, f.err
-}
-
-// copyFor makes a copy of a flight's value for a caller that joined.
-func (r *Read[V]) copyFor(f *flight[V]) (value V, ok bool) {
-	if !f.encoded {
-		return value, false
-	}
-	return r.decode(NewDecoder(f.entry.payload))
 }
 
 // completes runs f and reports whether it did not panic.

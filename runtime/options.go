@@ -135,6 +135,8 @@ func (o *options) openStore() (Store, error) {
 	switch {
 	case o.loadTimeout <= 0:
 		return nil, fmt.Errorf("cacheruntime: WithLoadTimeout(%v): must be positive", o.loadTimeout)
+	case o.maxLoadsGiven && o.maxLoads < 1:
+		return nil, fmt.Errorf("cacheruntime: WithMaxLoads(%d): must be at least 1", o.maxLoads)
 	case o.storeGiven && o.store == nil:
 		return nil, errors.New("cacheruntime: WithStore(nil): no store")
 	case o.storeGiven && o.maxBytesGiven:

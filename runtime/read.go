@@ -58,9 +58,10 @@ type Read[V any] struct {
 	name  string  // of the entries' own tags
 	sets  uint16  // of the entries' own tags
 
-	mu      sync.Mutex
-	flights map[string]*flight[V] // by key
-	started uint64                // number of flights so far
+	mu       sync.Mutex
+	flights  map[string]*flight[V] // by key
+	started  uint64                // number of flights so far
+	setbacks map[string]setback    // by key, of those whose last load failed
 }
 
 // NewRead is called by generated constructors.
@@ -91,8 +92,8 @@ func (r *Read[V]) Key(ctx context.Context) *Key {
 	k.buf = append(k.buf, r.id[:]...)
 	k.args = len(k.buf)
 	k.control = controlOf(ctx)
-	if k.control.tracer() != nil {
-		k.began = time.Now()
+	if k.control.tracer() != nil || r.cache.observer != nil {
+		k.began = r.cache.now()
 	}
 	return k
 }
@@ -113,7 +114,7 @@ func (r *Read[V]) AllTag() Tag { return allTag(r.name, r.sets) }
 
 // Skip counts a call that a condition keeps from the cache.
 func (r *Read[V]) Skip(ctx context.Context) {
-	r.stats.add(0, countSkipped, 1)
+	r.stats.note(ctx, 0, countSkipped, Event{Outcome: Skipped, Reason: ReasonCondition})
 	if trace := controlOf(ctx).tracer(); trace != nil {
 		trace.add(Event{
 			Repository: r.cfg.Repository,
@@ -126,24 +127,43 @@ func (r *Read[V]) Skip(ctx context.Context) {
 
 // Lookup answers a call from the cache, if ok. Otherwise [Read.Load] is to be
 // called with the same key.
-func (r *Read[V]) Lookup(_ context.Context, key *Key) (result V, err error, ok bool) {
-	if key.failed || key.control.bypasses() || key.control.refreshes() || r.cache.closed.Load() {
+func (r *Read[V]) Lookup(ctx context.Context, key *Key) (result V, err error, ok bool) {
+	if key.failed || !key.control.looksUp(r.cache) || r.cache.closed.Load() {
 		return result, nil, false
 	}
+	result, err, outcome, ok := r.lookup(key)
+	if ok {
+		r.record(ctx, r.stats, key, outcome, "", false)
+	}
+	return result, err, ok
+}
+
+// lookup looks for the outcome of a call. If there is none, the key knows why, and
+// holds the entry if that may be of use: if it has expired but may be served in
+// want of a better one, or if it is to be loaded again early.
+func (r *Read[V]) lookup(key *Key) (result V, err error, outcome Outcome, ok bool) {
 	var e entry
 	whole := unsafe.String(unsafe.SliceData(key.buf), len(key.buf))
 	key.reason = r.fetch(key.stripe, whole, storeKey(whole, &key.digest), &e)
-	if key.reason != "" {
-		return result, nil, false
+	switch {
+	case key.reason == "" && !r.early(&e):
+	case key.reason == "":
+		key.hold(e)
+		key.early = true
+		return result, nil, "", false
+	case key.reason == ReasonExpired && e.hard > e.soft && e.seen < e.hard:
+		key.hold(e)
+		return result, nil, "", false
+	default:
+		return result, nil, "", false
 	}
 	key.decoder = Decoder{data: e.payload}
 	result, err, ok = r.answer(&e, &key.decoder)
 	if !ok {
 		key.reason = r.damaged(key.stripe)
-		return result, nil, false
+		return result, nil, "", false
 	}
-	r.record(key, e.outcome(), "", false)
-	return result, err, true
+	return result, err, e.outcome(), true
 }
 
 // maxStoreKey is the longest key, in bytes, that entries are stored under. The
@@ -179,7 +199,7 @@ func (r *Read[V]) fetch(stripe uint32, key, storeKey string, e *entry) Reason {
 	if long != (len(key) > maxStoreKey) || long && string(e.key) != key {
 		return ReasonAbsent
 	}
-	return e.hitTest(r.cache.table)
+	return e.hitTest(r.cache)
 }
 
 // answer is what an entry says the call returns, or not ok if it is damaged.
@@ -246,27 +266,33 @@ func (r *Read[V]) expiry(ttl time.Duration) int64 {
 	if r.cfg.Jitter > 0 {
 		ttl -= time.Duration(rand.Float64() * r.cfg.Jitter * float64(ttl))
 	}
-	now := time.Now().UnixNano()
+	now := r.cache.now().UnixNano()
 	if int64(ttl) > never-now {
 		return never
 	}
 	return now + int64(ttl)
 }
 
-// record counts a call and traces it.
-func (r *Read[V]) record(key *Key, outcome Outcome, reason Reason, stored bool) {
-	r.stats.add(key.stripe, outcomeCount(outcome), 1)
-	if trace := key.control.tracer(); trace != nil {
-		trace.add(Event{
-			Repository: r.cfg.Repository,
-			Method:     r.cfg.Method,
-			Outcome:    outcome,
-			Reason:     reason,
-			Key:        r.render(key),
-			Stored:     stored,
-			Duration:   time.Since(key.began),
-		})
+// record counts a call of a method and traces it.
+func (r *Read[V]) record(ctx context.Context, stats *methodStats, key *Key, outcome Outcome, reason Reason, stored bool) {
+	stats.add(key.stripe, outcomeCount(outcome), 1)
+	trace := key.control.tracer()
+	if trace == nil && stats.observer == nil {
+		return
 	}
+	e := Event{
+		Repository: stats.repository,
+		Method:     stats.method,
+		Outcome:    outcome,
+		Reason:     reason,
+		Stored:     stored,
+		Duration:   r.cache.now().Sub(key.began),
+	}
+	if trace != nil {
+		e.Key = r.render(key)
+		trace.add(e)
+	}
+	stats.tell(ctx, e)
 }
 
 func outcomeCount(outcome Outcome) count {
