@@ -2,6 +2,7 @@ package cacheruntime
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -17,25 +18,34 @@ type BatchConfig struct {
 	SharedArgs bool // as in ReadConfig
 }
 
+// batchParallel is how many loads one call of a batch makes at the same time.
+const batchParallel = 4
+
 // A Batch is a memoized method that reads many at once, in one wrapper. It shares
-// its entries with the read of one.
+// its entries, and the loads that are under way, with the read of one.
 type Batch[K, V any] struct {
-	read *Read[V]
-	cfg  BatchConfig
+	read  *Read[V]
+	stats *methodStats
+	cfg   BatchConfig
 }
 
 // NewBatch is called by generated constructors.
 func NewBatch[K, V any](read *Read[V], cfg BatchConfig) *Batch[K, V] {
-	return &Batch[K, V]{read: read, cfg: cfg}
+	return &Batch[K, V]{
+		read:  read,
+		stats: read.cache.method(read.cfg.Repository, cfg.Method),
+		cfg:   cfg,
+	}
 }
 
 // A BatchLoader is how one call of a batch gets its results from the repository.
-// Cached may be nil.
+// Cached and Policy may be nil.
 type BatchLoader[K, V any] struct {
 	Key    func(key *Key, id K) // adds what the key of the read of one has, vary parts included
 	Cached func(id K) bool      // whether the read of one would use the cache for the id
 	Policy func(id K) Loader[V] // what is known about the result for the id; without Call
-	Call   func(ctx context.Context, ids []K, found func(id K, value V)) error
+	// Call calls the repository for some of the ids and then found for each result.
+	Call func(ctx context.Context, ids []K, found func(id K, value V)) error
 }
 
 // A Found is a result of a batch.
@@ -44,9 +54,389 @@ type Found[K, V any] struct {
 	Value V
 }
 
-// Load answers a call with what exists of ids, in their order.
+// Load answers a call with what exists of ids, in their order and as often as they
+// are given. What is cached is taken from the cache; what is being loaded, by
+// whomever, is waited for; what is missing is loaded, all in one call of the
+// repository, or in several of at most Size ids, four at a time. An id that such a
+// call does not return is remembered as the first negative outcome of the read of
+// one, if it has any.
+//
+// If a load fails, the call returns its error and nothing else; what other loads
+// returned is stored. For the rest it is like [Read.Load], each id being a call of
+// its own, in traces and counts as well.
 func (b *Batch[K, V]) Load(ctx context.Context, ids []K, loader BatchLoader[K, V]) ([]Found[K, V], error) {
-	var found []Found[K, V]
-	err := loader.Call(ctx, ids, func(id K, value V) { found = append(found, Found[K, V]{id, value}) })
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	l := &batchLoad[K, V]{Batch: b, ctx: ctx, ids: ids, loader: loader}
+	defer l.release()
+	if l.lookup(); l.isPast() {
+		return l.through()
+	}
+	l.refresh()
+	if err := l.wait(); err != nil {
+		return nil, err
+	}
+	if err := l.direct(); err != nil {
+		return nil, err
+	}
+	return l.found(), nil
+}
+
+// A batchLoad is one call of a batch.
+type batchLoad[K, V any] struct {
+	*Batch[K, V]
+	ctx    context.Context
+	ids    []K
+	loader BatchLoader[K, V]
+
+	results []batchResult[V]   // by position in ids
+	calls   []*batchCall[K, V] // for ids that a look into the cache has not settled
+	extra   []Found[K, V]      // what was found past the cache and has no place in the order
+}
+
+type batchResult[V any] struct {
+	value  V
+	exists bool
+}
+
+// A batchCall is the part of a call that is about one id.
+type batchCall[K, V any] struct {
+	call[V]
+	at     int // position in ids
+	policy Loader[V]
+}
+
+// lookup takes from the cache what is there, and prepares calls for the rest.
+func (l *batchLoad[K, V]) lookup() {
+	r := l.read
+	l.results = make([]batchResult[V], len(l.ids))
+	for i, id := range l.ids {
+		c := &batchCall[K, V]{at: i}
+		c.call = call[V]{
+			read: r, stats: l.stats, key: r.Key(l.ctx),
+			many: true, infallible: l.cfg.Infallible, sharedArgs: l.cfg.SharedArgs,
+		}
+		l.calls = append(l.calls, c)
+		l.loader.Key(c.key, id)
+		if outcome, reason := r.past(c.key); outcome != "" {
+			c.goDirect(outcome, reason)
+			continue
+		}
+		if l.loader.Cached != nil && !l.loader.Cached(id) {
+			c.goDirect(Skipped, ReasonCondition)
+			continue
+		}
+		if c.key.control.looksUp(r.cache) {
+			value, err, outcome, ok := r.lookup(c.key)
+			if ok {
+				l.hit(c, value, err, outcome)
+				c.key.Release()
+				l.calls = l.calls[:len(l.calls)-1]
+				continue
+			}
+		}
+		if l.loader.Policy != nil {
+			c.policy = l.loader.Policy(id)
+		}
+		if !c.prepare(&c.policy) {
+			c.goDirect(Skipped, ReasonDependency)
+		}
+	}
+}
+
+// hit ends a call with an entry.
+func (l *batchLoad[K, V]) hit(c *batchCall[K, V], value V, err error, outcome Outcome) {
+	l.results[c.at] = batchResult[V]{value, err == nil && outcome == Hit}
+	c.record(l.ctx, outcome, "", false)
+}
+
+// isPast reports whether the cache has no part in the call.
+func (l *batchLoad[K, V]) isPast() bool {
+	return len(l.calls) == len(l.ids) && !slices.ContainsFunc(l.calls, func(c *batchCall[K, V]) bool { return !c.isDirect })
+}
+
+// through makes the call without the cache.
+func (l *batchLoad[K, V]) through() (found []Found[K, V], err error) {
+	defer func() {
+		for _, c := range l.calls {
+			c.record(l.ctx, c.outcome, c.reason, false)
+		}
+	}()
+	err = l.loader.Call(l.ctx, l.ids, func(id K, value V) {
+		if !l.read.isNil(value) {
+			found = append(found, Found[K, V]{id, value})
+		}
+	})
 	return found, err
+}
+
+// refresh answers what is to be loaded again before it expires, and has that
+// loaded in the background.
+func (l *batchLoad[K, V]) refresh() {
+	r := l.read
+	trips := batchTrips[K, V]{load: l}
+	for _, c := range l.calls {
+		if c.isDirect || !c.key.early {
+			continue
+		}
+		held := c.key.held
+		value, err, ok := r.answer(held, NewDecoder(held.payload))
+		if !ok {
+			c.key.held, c.key.reason = nil, r.damaged(c.key.stripe)
+			continue
+		}
+		l.hit(c, value, err, held.outcome())
+		if l.cfg.SharedArgs || r.backsOff(c.key.buf) {
+			continue
+		}
+		if c.flight = r.boardEmpty(string(c.key.buf), trips.next); c.flight != nil {
+			c.fit()
+			trips.add(c)
+			l.stats.note(l.ctx, c.key.stripe, countRefreshes, Event{Outcome: Refreshing})
+		}
+	}
+	trips.start()
+}
+
+// wait waits for loads until there is an outcome for every id.
+func (l *batchLoad[K, V]) wait() error {
+	open := slices.DeleteFunc(slices.Clone(l.calls), func(c *batchCall[K, V]) bool { return c.isDirect || c.ended })
+	if len(open) == 0 {
+		return nil
+	}
+	p := l.read.patience(l.ctx, l.cfg.Soft, l.cfg.Hard, l.cfg.Infallible)
+	defer p.stop()
+	for len(open) > 0 {
+		if err := l.ctx.Err(); err != nil && !l.cfg.Infallible {
+			return err
+		}
+		// All board before any load begins: then no code of the repository's runs,
+		// or panics, while a flight that others wait for has not taken off.
+		trips := batchTrips[K, V]{load: l}
+		for _, c := range open {
+			if c.goOn(l.ctx) {
+				l.results[c.at] = batchResult[V]{c.value, c.exists}
+				continue
+			}
+			c.board(trips.next)
+			if c.aboard = true; c.starter {
+				trips.add(c)
+			}
+		}
+		trips.start()
+
+		var again []*batchCall[K, V]
+		for _, c := range open {
+			if c.ended {
+				continue
+			}
+			how := c.call.wait(p)
+			c.aboard = false
+			if !c.isFor(how) {
+				again = append(again, c)
+				continue
+			}
+			c.settle(l.ctx, how, p)
+			if c.panicked != nil {
+				panic(c.panicked)
+			}
+			if c.err != nil {
+				return c.err
+			}
+			l.results[c.at] = batchResult[V]{c.value, c.exists}
+		}
+		open = again
+	}
+	return nil
+}
+
+// release ends what the call leaves behind when it returns early, and gives the
+// keys back.
+func (l *batchLoad[K, V]) release() {
+	for _, c := range l.calls {
+		if c.aboard {
+			c.quit()
+		}
+		if !c.ended {
+			c.leave(l.ctx, ReasonLeft, nil)
+		}
+		c.key.Release()
+	}
+}
+
+// direct calls the repository for the ids that have nothing to do with the cache.
+func (l *batchLoad[K, V]) direct() error {
+	var ids []K
+	byKey := map[string][]*batchCall[K, V]{}
+	for _, c := range l.calls {
+		if !c.isDirect {
+			continue
+		}
+		key := string(c.key.buf)
+		if c.key.failed || byKey[key] == nil {
+			ids = append(ids, l.ids[c.at])
+		}
+		if !c.key.failed {
+			byKey[key] = append(byKey[key], c)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	err := l.loader.Call(l.ctx, ids, func(id K, value V) {
+		if l.read.isNil(value) {
+			return
+		}
+		calls := byKey[l.key(id)]
+		if len(calls) == 0 {
+			l.extra = append(l.extra, Found[K, V]{id, value})
+		}
+		for _, c := range calls {
+			l.results[c.at] = batchResult[V]{value, true}
+		}
+	})
+	for _, c := range l.calls {
+		if c.isDirect {
+			c.record(l.ctx, c.outcome, c.reason, false)
+		}
+	}
+	return err
+}
+
+// key returns the key of an id, "" if it has none.
+func (l *batchLoad[K, V]) key(id K) string {
+	key := l.read.Key(l.ctx)
+	defer key.Release()
+	l.loader.Key(key, id)
+	if key.failed {
+		return ""
+	}
+	return string(key.buf)
+}
+
+// found lists what exists.
+func (l *batchLoad[K, V]) found() []Found[K, V] {
+	found := make([]Found[K, V], 0, len(l.ids))
+	for i, result := range l.results {
+		if result.exists {
+			found = append(found, Found[K, V]{l.ids[i], result.value})
+		}
+	}
+	return append(found, l.extra...)
+}
+
+// batchTrips are the calls of the repository that one call of a batch makes.
+type batchTrips[K, V any] struct {
+	load  *batchLoad[K, V]
+	trips []*batchTrip[K, V]
+}
+
+// A batchTrip is one of them.
+type batchTrip[K, V any] struct {
+	*trip
+	seats []*seat[K, V]
+}
+
+// A seat is an id in a call of the repository, and the flight for it. It outlives
+// the call of the batch.
+type seat[K, V any] struct {
+	id     K
+	flight *flight[V]
+	policy Loader[V]
+	given  bool // the repository returned it
+	landed bool
+}
+
+// next returns the trip for the next flight.
+func (ts *batchTrips[K, V]) next() *trip {
+	size := ts.load.cfg.Size
+	if n := len(ts.trips); n == 0 || size > 0 && len(ts.trips[n-1].seats) == size {
+		ts.trips = append(ts.trips, &batchTrip[K, V]{trip: ts.load.read.newTrip(controlOf(ts.load.ctx), size > 0)})
+	}
+	return ts.trips[len(ts.trips)-1].trip
+}
+
+// add puts a call whose flight has just been made on the trip of that flight.
+func (ts *batchTrips[K, V]) add(c *batchCall[K, V]) {
+	t := ts.trips[len(ts.trips)-1]
+	t.seats = append(t.seats, &seat[K, V]{id: ts.load.ids[c.at], flight: c.flight, policy: c.policy})
+}
+
+func (ts *batchTrips[K, V]) start() {
+	var turns chan struct{}
+	if len(ts.trips) > batchParallel {
+		turns = make(chan struct{}, batchParallel)
+	}
+	for _, t := range ts.trips {
+		if len(t.seats) > 0 {
+			go ts.load.carry(t, turns)
+		}
+	}
+}
+
+// carry is the goroutine of a trip. With turns, it is one of more trips than are
+// made at the same time.
+func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
+	r := l.read
+	defer func() {
+		panicked := caught(recover())
+		for _, s := range t.seats {
+			if s.landed {
+				continue
+			}
+			if !s.flight.ended {
+				s.flight.panicked = panicked
+				s.flight.exited = panicked == nil
+			}
+			defer r.land(s.flight) // each of them, whatever happens in the others
+		}
+	}()
+	var keys []string
+	for _, s := range t.seats {
+		keys = append(keys, s.flight.key)
+	}
+	ctx := insideLoad(l.ctx, r.cache, keys...)
+	if turns != nil {
+		if got, _ := r.queue(ctx, t.trip, turns); got {
+			defer func() { <-turns }()
+		}
+	}
+
+	byKey := map[string]*seat[K, V]{}
+	var ids []K
+	var flights []*flight[V]
+	for _, s := range t.seats {
+		if f := s.flight; !f.fresh && r.recheck(f) {
+			f.ended, s.landed = true, true
+			r.land(f)
+			continue
+		}
+		byKey[s.flight.key] = s
+		ids = append(ids, s.id)
+		flights = append(flights, s.flight)
+	}
+	if len(ids) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cache.loadTimeout)
+	defer cancel()
+	called := r.visit(ctx, t.trip, flights, l.stats, func(ctx context.Context) error {
+		err := l.loader.Call(ctx, ids, func(id K, value V) {
+			if s := byKey[l.key(id)]; s != nil && !s.given {
+				s.flight.value, s.given = value, true
+			}
+		})
+		for _, s := range byKey {
+			f := s.flight
+			f.err, f.failed, f.absent = err, err != nil, !s.given
+		}
+		return err
+	})
+	for _, s := range byKey {
+		if called {
+			r.finish(ctx, s.flight, s.policy)
+		}
+		s.flight.ended = true
+	}
 }

@@ -13,11 +13,13 @@ type call[V any] struct {
 	key        *Key
 	many       bool     // the caller's method is a batch
 	infallible bool     // it returns no error
+	sharedArgs bool     // as in ReadConfig
 	slots      []uint32 // of the tags known from the arguments, the entry's own included
 	before     uint64   // flights that had started when the call began
 
 	flight  *flight[V] // in which the call is; nil if it is in none
 	starter bool       // of the flight
+	aboard  bool       // in a batch: the flight is still to be waited for
 	last    *flight[V] // whose outcome was not for this call
 	refused int        // how many such there were
 	own     bool       // the last one was of another kind: do not join what happens to be there
@@ -27,9 +29,10 @@ type call[V any] struct {
 	err      error
 	exists   bool        // value is what the repository has for the key
 	panicked *PanicError // the caller is to panic with it
-	direct   bool        // the repository is to be called for it, past the cache
+	isDirect bool        // the repository is to be called for it, past the cache
 	outcome  Outcome     // as what it is recorded then
 	reason   Reason
+	ended    bool // it is recorded
 }
 
 // prepare evaluates the tags known from the arguments. It reports whether they
@@ -53,13 +56,19 @@ func (c *call[V]) prepare(loader *Loader[V]) bool {
 func (c *call[V]) board(newTrip func() *trip) {
 	r := c.read
 	c.flight, c.starter = r.board(string(c.key.buf), c.last, c.own, c.key.control, newTrip)
-	if f := c.flight; c.starter {
-		f.fresh = c.key.control.refreshes()
-		f.slots = c.slots
-		f.stats = c.stats
-		f.many = c.many
-		f.infallible = c.infallible
+	if c.starter {
+		c.fit()
 	}
+}
+
+// fit gives a flight what it needs to load for the call, before it starts.
+func (c *call[V]) fit() {
+	f := c.flight
+	f.fresh = f.background || c.key.control.refreshes()
+	f.slots = c.slots
+	f.stats = c.stats
+	f.many = c.many
+	f.infallible = c.infallible
 }
 
 // patience is how long a caller waits. Its channels are nil for what never comes.
@@ -157,9 +166,10 @@ func (c *call[V]) wait(p *patience) waited {
 
 // quit gives up the flight.
 func (c *call[V]) quit() {
-	if c.flight != nil {
-		c.read.quit(c.flight, c.starter)
+	if c.starter && c.sharedArgs {
+		c.flight.abandoned.Store(true)
 	}
+	c.read.quit(c.flight)
 }
 
 // isFor reports whether the call ends with how its wait ended. If not, it is to
@@ -239,6 +249,7 @@ func (c *call[V]) serveStale(ctx context.Context, why Reason) bool {
 }
 
 func (c *call[V]) record(ctx context.Context, outcome Outcome, reason Reason, stored bool) {
+	c.ended = true
 	c.read.record(ctx, c.stats, c.key, outcome, reason, stored)
 }
 
@@ -297,7 +308,7 @@ func (c *call[V]) take(ctx context.Context) {
 			return
 		}
 	}
-	c.exists = f.err == nil && !f.absent && (r.cfg.IsNil == nil || !r.cfg.IsNil(f.value))
+	c.exists = f.err == nil && !f.absent && !r.isNil(f.value)
 	if !c.many {
 		c.err = f.err
 	}
@@ -325,7 +336,7 @@ func (c *call[V]) fail(ctx context.Context, outcome Outcome, reason Reason) {
 
 // goDirect leaves it to the caller to call the repository, and to record it.
 func (c *call[V]) goDirect(outcome Outcome, reason Reason) {
-	c.direct, c.outcome, c.reason = true, outcome, reason
+	c.isDirect, c.outcome, c.reason = true, outcome, reason
 }
 
 // copyOf makes a copy of a flight's value for a call that joined it.

@@ -128,10 +128,7 @@ func (r *Read[V]) untilLate(f *flight[V]) time.Duration {
 }
 
 // quit ends the wait of a call that gives up a flight.
-func (r *Read[V]) quit(f *flight[V], starter bool) {
-	if starter && r.cfg.SharedArgs {
-		f.abandoned.Store(true)
-	}
+func (r *Read[V]) quit(f *flight[V]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.waiting--
@@ -281,7 +278,7 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 			completes(func() { ttl = r.lifetime(loader, none) })
 		}
 		return ttl, true
-	case r.cfg.IsNil != nil && r.cfg.IsNil(f.value):
+	case r.isNil(f.value):
 		if n = r.negativeNil(); n < 0 {
 			return 0, true
 		}

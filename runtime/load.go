@@ -78,14 +78,14 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 	if outcome, reason := r.past(key); outcome != "" {
 		return r.through(ctx, key, loader, outcome, reason)
 	}
-	c := call[V]{read: r, stats: r.stats, key: key, infallible: r.cfg.Infallible}
+	c := call[V]{read: r, stats: r.stats, key: key, infallible: r.cfg.Infallible, sharedArgs: r.cfg.SharedArgs}
 	if !c.prepare(&loader) {
 		return r.through(ctx, key, loader, Skipped, ReasonDependency)
 	}
 	if key.early {
 		if value, err, ok := r.answer(key.held, NewDecoder(key.held.payload)); ok {
-			r.refresh(ctx, key, loader, c.slots)
-			r.record(ctx, r.stats, key, key.held.outcome(), "", false)
+			c.refresh(ctx, loader)
+			c.record(ctx, key.held.outcome(), "", false)
 			return value, err
 		}
 		key.held, key.reason = nil, r.damaged(key.stripe)
@@ -96,7 +96,7 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 	switch {
 	case c.panicked != nil:
 		panic(c.panicked)
-	case c.direct:
+	case c.isDirect:
 		return r.through(ctx, key, loader, c.outcome, c.reason)
 	}
 	return c.value, c.err

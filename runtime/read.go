@@ -230,6 +230,11 @@ func (r *Read[V]) decode(d *Decoder) (value V, ok bool) {
 	return value, true
 }
 
+// isNil reports whether a result is a nil pointer.
+func (r *Read[V]) isNil(value V) bool {
+	return r.cfg.IsNil != nil && r.cfg.IsNil(value)
+}
+
 func (r *Read[V]) damaged(stripe uint32) Reason {
 	r.stats.add(stripe, countUndecodable, 1)
 	r.report("an entry cannot be decoded", errMalformed)

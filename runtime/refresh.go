@@ -32,32 +32,30 @@ const maxMinusLog = 37
 
 // refresh loads an entry again in the background, unless its key is being loaded
 // or its loads fail at the moment.
-func (r *Read[V]) refresh(ctx context.Context, key *Key, loader Loader[V], slots []uint32) {
-	if r.cfg.SharedArgs || r.backsOff(key.buf) {
+func (c *call[V]) refresh(ctx context.Context, loader Loader[V]) {
+	r, key := c.read, c.key
+	if c.sharedArgs || r.backsOff(key.buf) {
 		return // the arguments belong to the caller, who does not wait
 	}
-	f := r.boardEmpty(string(key.buf), r.newTrip(key.control, false))
-	if f == nil {
+	c.flight = r.boardEmpty(string(key.buf), func() *trip { return r.newTrip(key.control, false) })
+	if c.flight == nil {
 		return
 	}
-	f.slots = slots
-	f.stats = r.stats
-	f.infallible = r.cfg.Infallible
-	r.stats.note(ctx, key.stripe, countRefreshes, Event{Outcome: Refreshing})
-	go r.fly(insideLoad(ctx, r.cache, f.key), f, loader)
+	c.fit()
+	c.stats.note(ctx, key.stripe, countRefreshes, Event{Outcome: Refreshing})
+	go r.fly(insideLoad(ctx, r.cache, c.flight.key), c.flight, loader)
 }
 
 // boardEmpty makes a flight in the background, for which nobody waits yet, if
 // there is none for the key.
-func (r *Read[V]) boardEmpty(key string, t *trip) *flight[V] {
+func (r *Read[V]) boardEmpty(key string, newTrip func() *trip) *flight[V] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.flights[key]; f != nil && !r.isLate(f) {
 		return nil
 	}
-	f := r.newFlight(key, t)
-	f.fresh = true // there is a valid entry
+	f := r.newFlight(key, newTrip())
 	f.background = true
-	t.waiting++ // itself, so that it is not called off
+	f.trip.waiting++ // itself, so that it is not called off
 	return f
 }
