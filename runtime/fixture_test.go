@@ -59,6 +59,7 @@ type posts struct {
 	// enter and leave, where set, are called in a load before and after it
 	// looks at the rows.
 	enter, leave func(ctx context.Context, id int64)
+	failure      error // of every load, where set
 
 	depends       func(id int64) []Tag
 	dependsResult func(*post) []Tag
@@ -158,7 +159,7 @@ func (r *posts) get(ctx context.Context, id int64) (*post, error) {
 func (r *posts) load(ctx context.Context, id int64) (*post, error) {
 	r.mu.Lock()
 	r.loads++
-	enter, leave := r.enter, r.leave
+	enter, leave, failure := r.enter, r.leave, r.failure
 	r.mu.Unlock()
 	if enter != nil {
 		enter(ctx, id)
@@ -169,10 +170,20 @@ func (r *posts) load(ctx context.Context, id int64) (*post, error) {
 	if leave != nil {
 		leave(ctx, id)
 	}
-	if !ok {
+	switch {
+	case failure != nil:
+		return nil, failure
+	case !ok:
 		return nil, errNotFound
 	}
 	return &p, nil
+}
+
+// fail makes every load from now on return the error; nil ends that.
+func (r *posts) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failure = err
 }
 
 // put is the generated method of the write: it changes a row and invalidates.
