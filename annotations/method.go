@@ -309,10 +309,3 @@ func (c *checker) checkMethod(m *method) {
 	}
 	c.pointToEmbedding(m, before)
 }
-
-// use notes where a directive or an option is used, for [Later].
-func (c *checker) use(name string, pos Pos) {
-	if u := (Use{Name: name, Pos: pos}); !slices.Contains(c.pkg.Uses, u) {
-		c.pkg.Uses = append(c.pkg.Uses, u)
-	}
-}

@@ -20,16 +20,6 @@ type Package struct {
 
 	Tags         []*Tag        // in source order
 	Repositories []*Repository // in source order
-
-	// Uses are the directives and options in use, defaults included, for those
-	// that depend on what the generator can do. See [Later].
-	Uses []Use
-}
-
-// A Use is a directive or an option that a method uses.
-type Use struct {
-	Name string // "batch", "stale"
-	Pos  Pos
 }
 
 // A Pos is a span on one line of a source file. Lines and columns count from 1,

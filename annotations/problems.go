@@ -661,9 +661,3 @@ func Stale(path string, missing, unneeded bool) Diagnostic {
 	}
 	return problem(pos, codeStale, "the generated file is out of date; run cachegen")
 }
-
-// What is not there yet.
-
-func notYetAvailable(u Use) Diagnostic {
-	return problem(u.Pos, codeNotAvailable, "%s is not available yet; leave it out for now", u.Name)
-}

@@ -156,7 +156,6 @@ func (c *checker) checkRead(m *method) {
 	c.checkVary(m)
 	c.checkWaits(m, opts)
 	if batch := m.dirs.one("batch"); batch != nil {
-		c.use("batch", batch.Pos)
 		c.checkBatch(m, batch)
 		return
 	}
@@ -224,13 +223,9 @@ func (c *checker) checkLifetime(m *method, opts readOptions) {
 	}
 	if opt, _, _ := opts.option("refresh"); opt != nil {
 		read.Refresh, _ = beta(opt.value.text)
-		if read.Refresh > 0 {
-			c.use("refresh", opt.name.pos)
-		}
 	}
-	if opt, _, _ := opts.option("stale"); opt.duration() > 0 {
+	if opt, _, _ := opts.option("stale"); opt != nil {
 		read.Stale = opt.duration()
-		c.use("stale", opt.name.pos)
 	}
 }
 
@@ -251,7 +246,6 @@ func (c *checker) checkWaits(m *method, opts readOptions) {
 			continue
 		}
 		durations[name] = opt
-		c.use(name, opt.name.pos)
 	}
 	read.Soft = durations["soft"].duration()
 	read.Hard = durations["hard"].duration()
