@@ -138,6 +138,11 @@ func (c *checker) check() {
 			c.checkMethod(m)
 		}
 	}
+	for _, r := range c.repositories {
+		for _, m := range r.methods {
+			c.checkBatchMethod(m)
+		}
+	}
 	c.checkNames()
 	c.checkTags()
 	c.checkReads()

@@ -146,6 +146,7 @@ func TestFingerprint(t *testing.T) {
 	}
 	same := []string{
 		strings.Replace(small, "ttl=10m", "ttl=20m jitter=1%", 1),
+		strings.Replace(small, "ttl=10m", "ttl=20m stale=1h soft=1ms hard=1s refresh=2", 1),
 		strings.Replace(small, "Update(ctx", "Change(ctx", 1),
 	}
 	for _, source := range same {

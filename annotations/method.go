@@ -295,6 +295,17 @@ func (m *method) nameInScope(i int) string {
 	return "ctx"
 }
 
+// checkBatchMethod checks what a batch shares with the read of one, whose policy
+// has to be known before.
+func (c *checker) checkBatchMethod(m *method) {
+	if m.broken || m.model.Role != RoleRead || m.dirs.one("batch") == nil {
+		return
+	}
+	before := len(c.diags)
+	c.checkBatchPolicy(m)
+	c.pointToEmbedding(m, before)
+}
+
 // checkMethod checks the policy of a method.
 func (c *checker) checkMethod(m *method) {
 	if m.broken || m.dirs.role == nil {

@@ -149,7 +149,8 @@ func (w *printer) read(r *Read) {
 		w.line(2, "%s %s", verb, w.expr(cond.Expr))
 	}
 	if b := r.Batch; b != nil {
-		w.line(2, "batch of %s: ids %s, args %v, by %q, size %d", b.Read, b.Arg, b.Args, b.By, b.Size)
+		convert := [...]string{ConvertNone: "", ConvertAddress: " address", ConvertDereference: " dereference"}[b.Convert]
+		w.line(2, "batch of %s: ids %s, args %v, by %q, size %d, elements %s%s", b.Read, b.Arg, b.Args, b.By, b.Size, w.typ(b.Elem), convert)
 	}
 	if len(r.InvalidatedBy) > 0 {
 		w.line(2, "invalidated by %s", strings.Join(r.InvalidatedBy, ", "))
