@@ -72,7 +72,7 @@ func Check(in Input) (*Package, []Diagnostic) {
 		results:        newPlanner(in.Types.Path(), false),
 	}
 	for _, file := range in.Files {
-		if Generated(file) {
+		if isGenerated(file) {
 			c.generatedFiles[in.Fset.File(file.Package).Name()] = true
 		}
 	}

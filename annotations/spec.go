@@ -268,7 +268,7 @@ var directives = []Directive{
 		Place:   PlaceMethod,
 		Role:    RoleWrite,
 		args:    argsItems,
-		Meaning: "After invalidating and before the write returns, load that read again; its error is logged, not returned. Only after a write that succeeded, and in a transaction after the commit.",
+		Meaning: "After invalidating and before the write returns, load that read again; its error is logged, not returned. Only after a write that succeeded, and in a transaction after the commit. Parameters that the read ignores are zero.",
 		Example: "//cache:reload Stats()",
 	},
 }
