@@ -66,7 +66,7 @@ const (
 
 var codes = []Code{
 	{codeWrongCount, "A tag or read is given more or fewer arguments than it has parameters."},
-	{codeBadBatch, "The parameters or the result of a batch do not fit the read of one."},
+	{codeBadBatch, "A batch does not fit the read of one whose entries it shares: its parameters, its result, or what it could not evaluate."},
 	{codeBadDuration, "A duration is not one, or not in range."},
 	{codeBadName, "Something that must be a name is not one."},
 	{codeBadPercent, "A percentage is not one between 0% and 100%."},
