@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// String writes the model for people and for tests: everything but documents,
+// String writes the model for the tests to compare: everything but documents,
 // folders and fingerprints, in an indented form.
 func (p *Package) String() string {
 	w := &printer{pkg: p}
