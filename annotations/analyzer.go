@@ -49,10 +49,7 @@ func run(pass *analysis.Pass) (any, error) {
 	if len(pass.Files) > 0 {
 		in.Dir = filepath.Dir(pass.Fset.File(pass.Files[0].Package).Name())
 	}
-	model, problems := Check(in)
-	if model != nil {
-		problems = Later(model)
-	}
+	_, problems := Check(in)
 	for _, d := range problems {
 		report(pass, d)
 	}

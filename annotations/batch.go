@@ -3,6 +3,8 @@ package annotations
 import (
 	"go/types"
 	"slices"
+
+	"golang.org/x/tools/go/types/typeutil"
 )
 
 // checkBatch checks a read of many against the read of one whose entries it
@@ -27,7 +29,7 @@ func (c *checker) checkBatch(m *method, p *parsed) {
 	case single.dirs.one("batch") != nil:
 		c.report(badBatch(it.name.pos, it.name.text+" is a batch itself"))
 		return
-	case single.broken || single.model.Result != 0:
+	case single.broken || !single.canBeRead():
 		return // reported
 	}
 	batch := &Batch{Pos: p.Pos, Read: single.fn.Name()}
@@ -117,17 +119,18 @@ func paramList(m *method) string {
 	return s + ")"
 }
 
-// batchResult checks the result of a batch: map[K]V, or with by a []V.
+// batchResult checks the result of a batch: map[K]V, or with by a []V, where an
+// element may also be what a V points to, or point to a V.
 func (c *checker) batchResult(m, single *method, p *parsed, key types.Type, batch *Batch) bool {
 	result := m.model.Results[m.model.Result].Type
 	value := single.model.Results[single.model.Result].Type
-	at := m.resultPlace(m.model.Result).At
 	by := p.option("by")
+	ok := false
 	switch u := result.Underlying().(type) {
 	case *types.Map:
-		if !types.Identical(u.Key(), key) || !types.Identical(u.Elem(), value) {
-			c.report(batchShape(at, c.typeString(key), c.typeString(value)))
-			return false
+		batch.Elem = u.Elem()
+		if batch.Convert, ok = convert(batch.Elem, value); !ok || !types.Identical(u.Key(), key) {
+			break
 		}
 		if by != nil {
 			c.report(badBatch(by.name.pos, "by is for slices; the map is keyed by the id already"))
@@ -135,23 +138,46 @@ func (c *checker) batchResult(m, single *method, p *parsed, key types.Type, batc
 		}
 		return true
 	case *types.Slice:
-		if !types.Identical(u.Elem(), value) {
+		batch.Elem = u.Elem()
+		if batch.Convert, ok = convert(batch.Elem, value); !ok {
 			break
 		}
 		if by == nil {
-			c.report(badBatch(p.Pos, "a slice result needs by=, the field or method of an element that is its id"))
+			if !p.bad {
+				c.report(badBatch(p.Pos, "a slice result needs by=, the field or method of an element that is its id"))
+			}
 			return false
 		}
 		batch.By = by.value.text
-		return c.batchBy(value, key, by)
+		return c.batchBy(batch.Elem, key, by)
 	}
-	c.report(batchShape(at, c.typeString(key), c.typeString(value)))
+	c.report(batchShape(m.resultPlace(m.model.Result).At, c.typeString(key), c.typeString(value)))
 	return false
 }
 
-// batchBy checks the field or method that is the id of an element.
-func (c *checker) batchBy(value, key types.Type, by *optionText) bool {
-	obj, _, _ := types.LookupFieldOrMethod(value, true, c.in.Types, by.value.text)
+// convert returns how an element becomes a value of the single read, and whether
+// it can.
+func convert(elem, value types.Type) (Convert, bool) {
+	pointsTo := func(pointer, base types.Type) bool {
+		p, ok := types.Unalias(pointer).(*types.Pointer)
+		return ok && types.Identical(p.Elem(), base)
+	}
+	switch {
+	case types.Identical(elem, value):
+		return ConvertNone, true
+	case pointsTo(value, elem):
+		return ConvertAddress, true
+	case pointsTo(elem, value):
+		return ConvertDereference, true
+	}
+	return ConvertNone, false
+}
+
+// batchBy checks the field or method that is the id of an element. The element
+// is a variable, so a method of a pointer to it will do.
+func (c *checker) batchBy(elem, key types.Type, by *optionText) bool {
+	name := by.value.text
+	obj, index, _ := types.LookupFieldOrMethod(elem, true, c.in.Types, name)
 	var typ types.Type
 	switch obj := obj.(type) {
 	case *types.Var:
@@ -162,14 +188,100 @@ func (c *checker) batchBy(value, key types.Type, by *optionText) bool {
 		}
 	}
 	switch {
+	case obj == nil && index != nil:
+		c.report(badBatch(by.value.pos, "several embedded fields of "+c.typeString(elem)+" have a field or method "+name))
 	case obj == nil:
-		c.report(badBatch(by.value.pos, c.typeString(value)+" has no field or method "+by.value.text))
+		if pkg := declaringPackage(elem); pkg != nil && pkg != c.in.Types {
+			if hidden, _, _ := types.LookupFieldOrMethod(elem, true, pkg, name); hidden != nil {
+				c.report(notExported(by.value.pos, name+" of "+c.typeString(elem), pkg.Path()))
+				return false
+			}
+		}
+		c.report(batchNoField(by.value, c.typeString(elem), nearest(name, c.fieldsAndMethods(elem))))
 	case typ == nil:
-		c.report(badBatch(by.value.pos, by.value.text+" must take nothing and return the id"))
+		c.report(badBatch(by.value.pos, name+" must take nothing and return the id"))
 	case !types.Identical(typ, key):
-		c.report(badBatch(by.value.pos, by.value.text+" is "+c.typeString(typ)+", not "+c.typeString(key)))
+		c.report(badBatch(by.value.pos, name+" is "+c.typeString(typ)+", not "+c.typeString(key)))
 	default:
 		return true
 	}
 	return false
+}
+
+// declaringPackage returns the package of a named type or of what a pointer
+// points to, nil for other types.
+func declaringPackage(t types.Type) *types.Package {
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if named, ok := types.Unalias(t).(*types.Named); ok {
+		return named.Obj().Pkg()
+	}
+	return nil
+}
+
+// fieldsAndMethods returns the names that can stand behind a dot after a variable
+// of the type in this package, but for those that embedding brings in twice.
+func (c *checker) fieldsAndMethods(t types.Type) []string {
+	var names []string
+	for _, sel := range typeutil.IntuitiveMethodSet(t, nil) {
+		names = append(names, sel.Obj().Name())
+	}
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if s, ok := t.Underlying().(*types.Struct); ok {
+		for f := range s.Fields() {
+			names = append(names, f.Name())
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		obj, _, _ := types.LookupFieldOrMethod(t, true, c.in.Types, name)
+		return obj == nil
+	})
+}
+
+// checkBatchPolicy checks a batch against the policy of the read of one, once
+// that is known, and establishes how long callers of the batch wait.
+func (c *checker) checkBatchPolicy(m *method) {
+	opts := m.readOptions()
+	if m.model.Read.Batch == nil {
+		c.checkWaits(m, opts, nil) // the problem of the batch is reported already
+		return
+	}
+	single := m.repo.find(m.model.Read.Batch.Read)
+	c.checkWaits(m, opts, single)
+	it := m.dirs.one("batch").items[0]
+	for _, x := range single.model.Read.policy() {
+		i := slices.IndexFunc(x.UsesParams, func(i int) bool { return single.model.Params[i].Ignored })
+		if i >= 0 {
+			c.report(batchWithoutParam(it.name, single.model.Params[x.UsesParams[i]].Name, x))
+		}
+	}
+}
+
+// policy returns the expressions of a read's own directives that are evaluated
+// for each entry.
+func (r *Read) policy() []*Expr {
+	var list []*Expr
+	for _, part := range slices.Concat(r.Vary, r.Key) {
+		list = append(list, part.Expr)
+	}
+	for _, t := range r.Depends {
+		for _, arg := range t.Args {
+			if arg != nil {
+				list = append(list, arg)
+			}
+		}
+		for _, each := range t.Each {
+			list = append(list, each.Base)
+		}
+	}
+	for _, cond := range r.When {
+		list = append(list, cond.Expr)
+	}
+	if r.TTL.Expr != nil {
+		list = append(list, r.TTL.Expr)
+	}
+	return list
 }

@@ -72,7 +72,7 @@ func Check(in Input) (*Package, []Diagnostic) {
 		results:        newPlanner(in.Types.Path(), false),
 	}
 	for _, file := range in.Files {
-		if Generated(file) {
+		if isGenerated(file) {
 			c.generatedFiles[in.Fset.File(file.Package).Name()] = true
 		}
 	}
@@ -136,6 +136,11 @@ func (c *checker) check() {
 	for _, r := range c.repositories {
 		for _, m := range r.methods {
 			c.checkMethod(m)
+		}
+	}
+	for _, r := range c.repositories {
+		for _, m := range r.methods {
+			c.checkBatchMethod(m)
 		}
 	}
 	c.checkNames()

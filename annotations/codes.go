@@ -32,7 +32,6 @@ const (
 	codeNoRepository       = "no-repository"
 	codeNoRole             = "no-role"
 	codeNoTTL              = "no-ttl"
-	codeNotAvailable       = "not-yet-available"
 	codeNotCollection      = "not-a-collection"
 	codeNotEncodable       = "not-encodable"
 	codeNotExported        = "not-exported"
@@ -67,7 +66,7 @@ const (
 
 var codes = []Code{
 	{codeWrongCount, "A tag or read is given more or fewer arguments than it has parameters."},
-	{codeBadBatch, "The parameters or the result of a batch do not fit the read of one."},
+	{codeBadBatch, "A batch does not fit the read of one whose entries it shares: its parameters, its result, or what it could not evaluate."},
 	{codeBadDuration, "A duration is not one, or not in range."},
 	{codeBadName, "Something that must be a name is not one."},
 	{codeBadPercent, "A percentage is not one between 0% and 100%."},
@@ -103,7 +102,6 @@ var codes = []Code{
 	{codeNotExported, "A directive uses a name of another package that is not exported, or a package that may not be imported."},
 	{codeNotInKey, "A parameter is neither in the key nor ignored."},
 	{codeNotKeyable, "A parameter or an expression cannot be part of a key or an argument of a tag."},
-	{codeNotAvailable, "The directive or option is checked, but nothing is generated for it yet."},
 	{codePartial, "A tag is used with some arguments * and others not, and has too many of them or belongs to another package."},
 	{codeReadResults, "A read returns something else than one value, or a value and an error."},
 	{codeResultTags, "All tags of a read come from its result, so that nothing could invalidate an empty one."},

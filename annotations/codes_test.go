@@ -35,9 +35,6 @@ func TestCodes(t *testing.T) {
 			}
 		}
 	}
-	for _, d := range laterDiagnostics(t) {
-		exercised[d.Code] = true
-	}
 	exercised[Stale("cache_gen.go", false, false).Code] = true
 
 	var documented []string
@@ -69,40 +66,5 @@ func TestMessages(t *testing.T) {
 				t.Errorf("%s: full stop: %s", name, line)
 			}
 		}
-	}
-}
-
-// laterDiagnostics returns what is not generated yet in the case made for it.
-func laterDiagnostics(t *testing.T) []Diagnostic {
-	t.Helper()
-	archive, err := txtar.ParseFile("testdata/models/later.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := newWorld(t, string(txtar.Format(archive)))
-	models, diags := w.check()
-	if len(diags) > 0 {
-		t.Fatal(diags)
-	}
-	return Later(models[module+"/later"])
-}
-
-func TestLater(t *testing.T) {
-	var got []string
-	for _, d := range laterDiagnostics(t) {
-		got = append(got, d.String())
-	}
-	want := []string{
-		"later/later.go:9:27: stale is not available yet; leave it out for now [not-yet-available]",
-		"later/later.go:9:36: hard is not available yet; leave it out for now [not-yet-available]",
-		"later/later.go:9:44: soft is not available yet; leave it out for now [not-yet-available]",
-		"later/later.go:11:15: refresh is not available yet; leave it out for now [not-yet-available]",
-		"later/later.go:17:15: hard is not available yet; leave it out for now [not-yet-available]",
-		"later/later.go:18:10: batch is not available yet; leave it out for now [not-yet-available]",
-		"later/later.go:22:10: batch is not available yet; leave it out for now [not-yet-available]",
-		"later/later.go:28:10: reload is not available yet; leave it out for now [not-yet-available]",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -53,7 +53,8 @@ func seeds(f *testing.F) []string {
 	}
 	return append(lines,
 		"//cache:depends post(\x00)", "//cache:depends post(((((((", "//cache:read ttl=(\"a)\")",
-		"//cache:depends x[*", "//cache:depends \xff(\xfe)", "//cache:key `", "//cache:when '", "//cache:key /*")
+		"//cache:depends x[*", "//cache:depends \xff(\xfe)", "//cache:key `", "//cache:when '", "//cache:key /*",
+		"//cache:batch Post(ids) by=ID size=10")
 }
 
 // FuzzParse checks that the parser accepts or reports any text, and that all
@@ -141,13 +142,19 @@ type Posts interface {
 	//cache:write
 	//cache:invalidates post(p.ID), post(ids[*])
 	` + "%\n" + `	Update(ctx Context, p *Post, ids ...int64) (n int64, err error)
+
+	//cache:read
+	` + "&\n" + `	Posts(ids []int64) ([]Post, error)
 }
 `
 	f.Fuzz(func(t *testing.T, line string) {
 		if strings.ContainsAny(line, "\n\r") || !strings.HasPrefix(line, prefix) {
 			return
 		}
-		src := before + line + strings.Replace(after, "%", line, 1)
+		src := before + line + strings.NewReplacer("%", line, "&", "//").Replace(after)
+		if strings.HasPrefix(line, prefix+"batch") { // which fits none of these methods
+			src = before + "//cache:ignore ctx\n\t//cache:depends post(id)" + strings.NewReplacer("%", "//", "&", line).Replace(after)
+		}
 		fset := token.NewFileSet()
 		file, err := parser.ParseFile(fset, "blog.go", src, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {

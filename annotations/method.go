@@ -295,6 +295,17 @@ func (m *method) nameInScope(i int) string {
 	return "ctx"
 }
 
+// checkBatchMethod checks what a batch shares with the read of one, whose policy
+// has to be known before.
+func (c *checker) checkBatchMethod(m *method) {
+	if m.broken || m.model.Role != RoleRead || m.dirs.one("batch") == nil {
+		return
+	}
+	before := len(c.diags)
+	c.checkBatchPolicy(m)
+	c.pointToEmbedding(m, before)
+}
+
 // checkMethod checks the policy of a method.
 func (c *checker) checkMethod(m *method) {
 	if m.broken || m.dirs.role == nil {
@@ -308,11 +319,4 @@ func (c *checker) checkMethod(m *method) {
 		c.checkWrite(m)
 	}
 	c.pointToEmbedding(m, before)
-}
-
-// use notes where a directive or an option is used, for [Later].
-func (c *checker) use(name string, pos Pos) {
-	if u := (Use{Name: name, Pos: pos}); !slices.Contains(c.pkg.Uses, u) {
-		c.pkg.Uses = append(c.pkg.Uses, u)
-	}
 }

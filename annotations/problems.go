@@ -603,7 +603,31 @@ func negativeTTL(text piece) Diagnostic {
 }
 
 func softAfterHard(pos Pos) Diagnostic {
-	return problem(pos, codeConflict, "soft must be shorter than hard, else no caller ever gets the stale value")
+	return problem(pos, codeConflict, "soft must be shorter than hard, at which callers get the stale value anyway")
+}
+
+// softInVain is the problem of a method with soft whose entries, those of the read
+// single, are never stale.
+func softInVain(pos Pos, m, single *method) Diagnostic {
+	ttl, _, _ := single.readOptions().option("ttl")
+	switch {
+	case single.model.Read.TTL.Forever:
+		return foreverWith(pos, "soft", ttl.name.pos)
+	case single != m:
+		return problem(pos, codeConflict, "soft has no effect: read %s keeps no stale value to answer with; give it stale=1h", single.fn.Name())
+	}
+	return problem(pos, codeConflict, "soft has no effect: there is no stale value to answer with; add stale=1h")
+}
+
+func foreverWith(pos Pos, option string, ttl Pos) Diagnostic {
+	return problem(pos, codeConflict, "%s has no effect: an entry with ttl=forever does not expire", option).
+		with(ttl, "ttl stands here")
+}
+
+func refreshOfShared(pos Pos, param string, at Pos) Diagnostic {
+	param = orUnnamed(param)
+	return problem(pos, codeConflict, "refresh would load in the background while the caller may change what %s refers to; pass it by value, or write refresh=off", param).
+		with(at, "%s is declared here", param)
 }
 
 func neverStale(m *method) Diagnostic {
@@ -633,6 +657,17 @@ func batchShape(pos Pos, key, value string) Diagnostic {
 	return problem(pos, codeBadBatch, "a batch returns map[%s]%s, or []%s with by=", key, value, value)
 }
 
+func batchNoField(name piece, typ, near string) Diagnostic {
+	return problem(name.pos, codeBadBatch, "%s has no field or method %s%s", typ, name.text, hint(near))
+}
+
+// batchWithoutParam is the problem of a read of one whose policy needs what a
+// batch has not.
+func batchWithoutParam(read piece, param string, x *Expr) Diagnostic {
+	return problem(read.pos, codeBadBatch, "a batch of %s has no %s, which %s ignores, but would need it for %s", read.text, param, read.text, short(x.Text)).
+		with(x.Pos, "%s is used here", param)
+}
+
 func batchConflict(pos Pos, what string) Diagnostic {
 	return problem(pos, codeConflict, "a batch takes %s from the read of one, whose entries it shares", what)
 }
@@ -660,10 +695,4 @@ func Stale(path string, missing, unneeded bool) Diagnostic {
 		return problem(pos, codeStale, "the generated file is missing; run cachegen")
 	}
 	return problem(pos, codeStale, "the generated file is out of date; run cachegen")
-}
-
-// What is not there yet.
-
-func notYetAvailable(u Use) Diagnostic {
-	return problem(u.Pos, codeNotAvailable, "%s is not available yet; leave it out for now", u.Name)
 }

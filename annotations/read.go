@@ -143,6 +143,10 @@ func (o readOptions) understood() bool {
 	})
 }
 
+func (m *method) readOptions() readOptions {
+	return readOptions{m: m, own: m.dirs.one("read"), defaults: m.origin.interfaces}
+}
+
 // checkRead checks the policy of a read.
 func (c *checker) checkRead(m *method) {
 	if !c.checkReadResults(m) {
@@ -151,16 +155,14 @@ func (c *checker) checkRead(m *method) {
 	read := m.model.Read
 	result := m.model.Results[m.model.Result].Type
 	_, read.Pointer = result.Underlying().(*types.Pointer)
-	opts := readOptions{m: m, own: m.dirs.one("read"), defaults: m.origin.interfaces}
-
-	c.checkVary(m)
-	c.checkWaits(m, opts)
 	if batch := m.dirs.one("batch"); batch != nil {
-		c.use("batch", batch.Pos)
 		c.checkBatch(m, batch)
 		return
 	}
+	opts := m.readOptions()
+	c.checkVary(m)
 	c.checkLifetime(m, opts)
+	c.checkWaits(m, opts, m)
 	c.checkResultCodec(m, opts, result)
 	read.Share = opts.own.option("share") != nil
 	read.Depends = c.targets(m, m.dirs.all["depends"], useDepends)
@@ -178,12 +180,17 @@ func (c *checker) checkRead(m *method) {
 
 // checkReadResults checks that a read returns one value, or a value and an error.
 func (c *checker) checkReadResults(m *method) bool {
-	n := len(m.model.Results)
-	if m.model.Result == 0 && (n == 1 || n == 2 && m.model.Err == 1) {
-		return true
+	if !m.canBeRead() {
+		c.report(readResults(m))
+		return false
 	}
-	c.report(readResults(m))
-	return false
+	return true
+}
+
+// canBeRead reports whether a method returns one value, or a value and an error.
+func (m *method) canBeRead() bool {
+	n := len(m.model.Results)
+	return m.model.Result == 0 && (n == 1 || n == 2 && m.model.Err == 1)
 }
 
 // checkVary collects the parts that the interfaces around a read, and the read
@@ -222,47 +229,89 @@ func (c *checker) checkLifetime(m *method, opts readOptions) {
 	if opt, _, _ := opts.option("jitter"); opt != nil {
 		read.Jitter, _ = percent(opt.value.text)
 	}
+	if opt, _, _ := opts.option("stale"); opt != nil {
+		read.Stale = opt.duration()
+	}
 	if opt, _, _ := opts.option("refresh"); opt != nil {
 		read.Refresh, _ = beta(opt.value.text)
-		if read.Refresh > 0 {
-			c.use("refresh", opt.name.pos)
+	}
+	if read.TTL.Forever {
+		c.checkForever(m, opts)
+	}
+	c.checkRefresh(m, opts)
+}
+
+// checkForever switches off what has to do with the end of a lifetime where it
+// has none. Only defaults may be given in vain.
+func (c *checker) checkForever(m *method, opts readOptions) {
+	read := m.model.Read
+	ttl, _, _ := opts.option("ttl")
+	for _, o := range []struct {
+		name string
+		on   bool
+	}{{"jitter", read.Jitter > 0}, {"stale", read.Stale > 0}, {"refresh", read.Refresh > 0}} {
+		if opt := opts.own.option(o.name); o.on && opt != nil {
+			c.report(foreverWith(opt.name.pos, o.name, ttl.name.pos))
 		}
 	}
-	if opt, _, _ := opts.option("stale"); opt.duration() > 0 {
-		read.Stale = opt.duration()
-		c.use("stale", opt.name.pos)
+	read.Jitter, read.Stale, read.Refresh = 0, 0, 0
+}
+
+// checkRefresh checks that the arguments of a load in the background are safe from
+// the caller, who does not know of it and may go on using them. A default is not
+// for a read whose arguments are not.
+func (c *checker) checkRefresh(m *method, opts readOptions) {
+	read := m.model.Read
+	shared := slices.IndexFunc(m.model.Params, func(p *Param) bool { return p.Copy == CopyShared })
+	if read.Refresh == 0 || shared < 0 {
+		return
+	}
+	read.Refresh = 0
+	if opt := opts.own.option("refresh"); opt != nil {
+		c.report(refreshOfShared(opt.name.pos, m.model.Params[shared].Name, m.paramPlace(shared).Pos))
 	}
 }
 
-// checkWaits checks how long callers wait for a load.
-func (c *checker) checkWaits(m *method, opts readOptions) {
+// checkWaits checks how long callers wait for a load. single is the read whose
+// entries they get, the method itself unless it is a batch, and nil if it is not
+// known.
+func (c *checker) checkWaits(m *method, opts readOptions, single *method) {
 	read := m.model.Read
-	durations := map[string]*optionText{}
-	for _, name := range []string{"soft", "hard"} {
-		opt, _, _ := opts.option(name)
-		if opt.duration() == 0 {
-			continue
-		}
-		if name == "hard" && m.model.Err < 0 {
-			if opts.own.option(name) == nil {
-				continue // a default for the reads that can fail
-			}
-			c.report(needsError(opt.name.pos, "hard", m.fn.Name()))
-			continue
-		}
-		durations[name] = opt
-		c.use(name, opt.name.pos)
+	soft, _, _ := opts.option("soft")
+	switch {
+	case soft.duration() == 0:
+		soft = nil
+	case single == nil || single.model.Read.Stale > 0:
+	case opts.own.option("soft") == nil:
+		soft = nil // a default for the reads that keep stale values
+	case single.readOptions().understood() && !single.asksForStale():
+		c.report(softInVain(soft.name.pos, m, single))
+		soft = nil
 	}
-	read.Soft = durations["soft"].duration()
-	read.Hard = durations["hard"].duration()
+	hard, _, _ := opts.option("hard")
+	switch {
+	case hard.duration() == 0:
+		hard = nil
+	case m.model.Err >= 0:
+	case opts.own.option("hard") == nil:
+		hard = nil // a default for the reads that can fail
+	default:
+		c.report(needsError(hard.name.pos, "hard", m.fn.Name()))
+		hard = nil
+	}
+	read.Soft, read.Hard = soft.duration(), hard.duration()
 	if read.Hard > 0 && read.Soft >= read.Hard {
-		later := durations["soft"]
-		if later.name.pos.before(durations["hard"].name.pos) {
-			later = durations["hard"]
+		later := soft
+		if later.name.pos.before(hard.name.pos) {
+			later = hard
 		}
 		c.report(softAfterHard(later.name.pos))
 	}
 }
+
+// asksForStale reports whether a read that keeps no stale value has the option
+// nevertheless, in vain, as is reported there.
+func (m *method) asksForStale() bool { return m.dirs.one("read").option("stale").duration() > 0 }
 
 // ttlExpr checks a computed lifetime.
 func (c *checker) ttlExpr(m *method, u *unit, file *SourceFile, text piece) *Expr {

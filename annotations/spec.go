@@ -105,10 +105,10 @@ const (
 var (
 	ttlOption     = Option{"ttl", "ttl=10m", "Lifetime of an entry: a duration, `forever`, or `ttl=(expr)` of type time.Duration, which may use `result`. Required on the read or on its repository.", valueTTL}
 	jitterOption  = Option{"jitter", "jitter=10%", "Shorten each lifetime by a random part of it, at most this much.", valuePercent}
-	staleOption   = Option{"stale", "stale=1h", "Keep an expired value this much longer, to be served only if its load fails or outlasts `soft`. 0s switches a default off. (Checked, but not generated yet.)", valueDuration}
-	softOption    = Option{"soft", "soft=50ms", "How long a caller waits for a load before it gets the stale value, if there is one. 0s switches a default off. (Checked, but not generated yet.)", valueDuration}
-	hardOption    = Option{"hard", "hard=2s", "How long a caller waits for a load before it gets a timeout error. 0s switches a default off. (Checked, but not generated yet.)", valueDuration}
-	refreshOption = Option{"refresh", "refresh=1", "Refresh early in the background with a probability that rises towards expiry (XFetch); the number is its beta. `off` is the default. (Checked, but not generated yet.)", valueBeta}
+	staleOption   = Option{"stale", "stale=1h", "Keep an expired value this much longer, to be served only if its load fails or outlasts `soft`. A value that was invalidated is never served. 0s switches a default off.", valueDuration}
+	softOption    = Option{"soft", "soft=50ms", "How long a caller waits for a load before it gets the stale value, if there is one; the load goes on. Only with `stale`. 0s switches a default off.", valueDuration}
+	hardOption    = Option{"hard", "hard=2s", "How long a caller waits for a load before it gets a `*cacheruntime.TimeoutError`, or the stale value if there is one; the load goes on. 0s switches a default off.", valueDuration}
+	refreshOption = Option{"refresh", "refresh=1", "Load again in the background before the entry expires, with a probability that rises towards expiry and with the time that loads take (XFetch); the number is its beta, and a larger one refreshes earlier. `off` is the default, and switches that of the repository off.", valueBeta}
 )
 
 var directives = []Directive{
@@ -245,7 +245,7 @@ var directives = []Directive{
 		Place:   PlaceMethod,
 		Role:    RoleRead,
 		args:    argsItemOptions,
-		Meaning: "A read of many that shares its entries with the read of one and loads only the missing ids in one call: for `[]K → map[K]V`, and with `by` for `[]K → []V`. Lifetime, tags and negatives are those of the read of one. (Checked, but not generated yet.)",
+		Meaning: "A read of many that shares its entries with the read of one and loads only the missing ids in one call: for `[]K → map[K]V`, and with `by` for `[]K → []V`, with one element for each requested id that exists, in the order of the ids. Lifetime, tags and negatives are those of the read of one. An id that the batch does not return becomes the read's first negative entry, if it has any.",
 		Example: "//cache:batch Post(ids) by=ID size=100",
 		Options: []Option{
 			{"by", "by=ID", "Field or method of an element that is its id, for a slice result.", valueName},
@@ -268,7 +268,7 @@ var directives = []Directive{
 		Place:   PlaceMethod,
 		Role:    RoleWrite,
 		args:    argsItems,
-		Meaning: "After invalidating and before the write returns, load that read again; its error is logged, not returned. (Checked, but not generated yet.)",
+		Meaning: "After invalidating and before the write returns, load that read again; its error is logged, not returned. Only after a write that succeeded, and in a transaction after the commit. Parameters that the read ignores are zero.",
 		Example: "//cache:reload Stats()",
 	},
 }

@@ -8,7 +8,6 @@ func (c *checker) checkWrite(m *method) {
 	}
 	write.Invalidates = c.targets(m, m.dirs.all["invalidates"], useCall)
 	if reload := m.dirs.one("reload"); reload != nil {
-		c.use("reload", reload.Pos)
 		write.Reload = c.targets(m, []*parsed{reload}, useCall)
 	}
 }

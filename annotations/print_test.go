@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// String writes the model for people and for tests: everything but documents,
+// String writes the model for the tests to compare: everything but documents,
 // folders and fingerprints, in an indented form.
 func (p *Package) String() string {
 	w := &printer{pkg: p}
@@ -149,7 +149,8 @@ func (w *printer) read(r *Read) {
 		w.line(2, "%s %s", verb, w.expr(cond.Expr))
 	}
 	if b := r.Batch; b != nil {
-		w.line(2, "batch of %s: ids %s, args %v, by %q, size %d", b.Read, b.Arg, b.Args, b.By, b.Size)
+		convert := [...]string{ConvertNone: "", ConvertAddress: " address", ConvertDereference: " dereference"}[b.Convert]
+		w.line(2, "batch of %s: ids %s, args %v, by %q, size %d, elements %s%s", b.Read, b.Arg, b.Args, b.By, b.Size, w.typ(b.Elem), convert)
 	}
 	if len(r.InvalidatedBy) > 0 {
 		w.line(2, "invalidated by %s", strings.Join(r.InvalidatedBy, ", "))
