@@ -670,3 +670,59 @@ func TestBatchInfallible(t *testing.T) {
 		m.expectCalls(t)
 	})
 }
+
+// An id that someone has loaded and stored between the look into the cache and the
+// flight is not loaded again.
+func TestBatchLooksAgain(t *testing.T) {
+	store := &interruptedStore{memoryStore: newMemoryStore()}
+	m := newManyPosts(t, nil, BatchConfig{}, WithStore(store))
+	store.afterGet = func() { m.expectTitle(t, t.Context(), 1, "post 1") }
+	m.expectTitles(t, "1:post 1 2:post 2", 1, 2)
+	m.expectCalls(t, []int64{2})
+	m.expectLoads(t, 1)
+}
+
+// interruptedStore calls a function once, after it has looked for an entry.
+type interruptedStore struct {
+	*memoryStore
+	afterGet func()
+}
+
+func (s *interruptedStore) Get(key string) ([]byte, bool, error) {
+	entry, ok, err := s.memoryStore.Get(key)
+	if then := s.afterGet; then != nil {
+		s.afterGet = nil
+		then()
+	}
+	return entry, ok, err
+}
+
+// Whatever ends the goroutine of a load, no flight is left in the air.
+func TestBatchEncodingEndsTheGoroutine(t *testing.T) {
+	m := newManyPosts(t, func(cfg *ReadConfig[*post]) {
+		cfg.Encode = func(*Encoder, *post) { runtime.Goexit() }
+	}, BatchConfig{})
+	m.store = func(*post) bool { return false }
+	m.expectTitles(t, "1:post 1 1:post 1 2:post 2 2:post 2", 1, 1, 2, 2)
+	if len(m.read.flights) != 0 {
+		t.Error("a flight is left behind")
+	}
+}
+
+func TestBatchEarlyRefreshCanWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, shared := range []bool{false, true} {
+			m := newManyPosts(t, func(cfg *ReadConfig[*post]) { cfg.TTL, cfg.Refresh = time.Minute, certain }, BatchConfig{SharedArgs: shared})
+			m.around = func(context.Context, []int64) error { advance(time.Millisecond); return nil }
+			m.expectTitles(t, "1:post 1", 1)
+			m.around = func(context.Context, []int64) error { return errDown }
+			for range 50 { // within the first backing off
+				m.expectTitles(t, "1:post 1", 1)
+				advance(time.Millisecond)
+			}
+			if want := map[bool]int{false: 2, true: 1}[shared]; len(m.calls) != want {
+				t.Errorf("shared arguments %v: %d loads, want %d", shared, len(m.calls), want)
+			}
+		}
+	})
+}

@@ -574,6 +574,11 @@ func TestMayTake(t *testing.T) {
 		fresh  bool
 		want   bool
 	}{
+		{"a batch did not return it", &flight[*post]{number: 6, loaded: true, many: true, absent: true}, false, false},
+		{"the first failure of a batch", &flight[*post]{number: 6, loaded: true, many: true, failed: true}, false, false},
+		{"the first panic of a batch", &flight[*post]{number: 6, loaded: true, many: true, panicked: &PanicError{}}, false, false},
+		{"a failure", &flight[*post]{number: 6, loaded: true, failed: true}, false, true},
+		{"a failure that began before", &flight[*post]{number: 5, loaded: true, failed: true}, false, false},
 		{"began after the call", &flight[*post]{number: 6, loaded: true}, false, true},
 		{"found after the call", &flight[*post]{number: 6}, false, true},
 		{"began before", &flight[*post]{number: 5, loaded: true}, false, false},
@@ -589,6 +594,27 @@ func TestMayTake(t *testing.T) {
 	} {
 		test.flight.entry = entry{soft: never, hard: never, epoch: r.cache.table.epoch, slots: slots}
 		c := call[*post]{read: r.read, key: &Key{control: &control{refresh: test.fresh}}, before: 5}
+		if got := c.mayTake(test.flight); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+	// In a batch, and for one that has tried before.
+	for _, test := range []struct {
+		name    string
+		flight  *flight[*post]
+		many    bool
+		refused int
+		want    bool
+	}{
+		{"the second failure of a batch", &flight[*post]{number: 6, many: true, failed: true}, false, 1, true},
+		{"the second failure of a batch, which began before", &flight[*post]{number: 5, many: true, failed: true}, false, 1, false},
+		{"in a batch: a failure of the read of one", &flight[*post]{number: 6, failed: true}, true, 3, false},
+		{"in a batch: the first failure of a batch", &flight[*post]{number: 6, many: true, failed: true}, true, 0, false},
+		{"in a batch: the second failure of a batch", &flight[*post]{number: 6, many: true, failed: true}, true, 1, true},
+		{"in a batch: absent", &flight[*post]{number: 6, many: true, absent: true}, true, 0, true},
+		{"in a batch: absent, which began before", &flight[*post]{number: 5, many: true, absent: true}, true, 0, false},
+	} {
+		c := call[*post]{read: r.read, key: new(Key), before: 5, many: test.many, refused: test.refused}
 		if got := c.mayTake(test.flight); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}

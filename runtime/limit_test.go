@@ -210,3 +210,40 @@ func TestTurnsAreGivenBack(t *testing.T) {
 		r.expectTitle(t, t.Context(), 2, "two")
 	})
 }
+
+// A refresh in the background waits for nobody but itself.
+func TestEarlyRefreshWaitsForATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPosts(t, func(cfg *ReadConfig[*post]) { cfg.TTL, cfg.Refresh = time.Minute, certain }, WithMaxLoads(1))
+		r.enter = func(context.Context, int64) { advance(time.Second) }
+		r.set(post{ID: 7, Title: "old"})
+		r.expectTitle(t, t.Context(), 7, "old")
+		r.set(post{ID: 7, Title: "new"})
+		release := occupy(t, r)
+		r.expectTitle(t, t.Context(), 7, "old")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r.title(Refresh(ctx), 7) // joins it, and leaves
+		release()
+		synctest.Wait()
+		r.read.cfg.Refresh = 0
+		r.expectTitle(t, t.Context(), 7, "new")
+		r.expectLoads(t, 3)
+	})
+}
+
+func TestBatchThatNobodyWaitsForIsCalledOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, nil, BatchConfig{}, WithMaxLoads(1))
+		release := occupy(t, m.posts)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := m.getAll(ctx, 2, 3); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		release()
+		synctest.Wait()
+		m.expectCalls(t)
+	})
+}

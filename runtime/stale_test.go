@@ -161,6 +161,16 @@ func TestSoft(t *testing.T) {
 	})
 }
 
+// It may become too old while the caller waits.
+func TestSoftTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStalePosts(t, func(cfg *ReadConfig[*post]) { cfg.Soft = time.Second })
+		advance(time.Minute + time.Hour - time.Millisecond)
+		r.enter = func(context.Context, int64) { advance(5 * time.Second) }
+		r.expectTraced(t, 7, "new", Miss, ReasonExpired)
+	})
+}
+
 // What a load that outlived its caller brings is stored under the stamp it began
 // with: a write during the load keeps it out.
 func TestSoftLoadIsOvertaken(t *testing.T) {
