@@ -259,7 +259,7 @@ func (c *CachedAuthorRepository) InvalidateAllList(ctx context.Context) error {
 //
 // Invalidates Author(a.ID), ByEmail(a.Email).
 func (c *CachedAuthorRepository) Create(ctx context.Context, a *Author) error {
-	write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllAuthorTag(), func() { tags.Add(AuthorTag(a.ID)) })
 		tags.Try(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(a.Email)) })
 	})
@@ -272,7 +272,7 @@ func (c *CachedAuthorRepository) Create(ctx context.Context, a *Author) error {
 //
 // Invalidates Author(id).
 func (c *CachedAuthorRepository) Rename(ctx context.Context, id int64, name string) error {
-	write := c.rename.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.rename.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(AuthorTag(id))
 	})
 	defer write.End()
@@ -283,7 +283,7 @@ func (c *CachedAuthorRepository) Rename(ctx context.Context, id int64, name stri
 //
 // Invalidates Author(id), ByEmail(old), ByEmail(email).
 func (c *CachedAuthorRepository) ChangeEmail(ctx context.Context, id int64, email string) (old string, err error) {
-	write := c.changeEmail.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.changeEmail.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(AuthorTag(id))
 		tags.Result(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(old)) })
 		tags.Try(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(email)) })
@@ -490,7 +490,7 @@ func (cached *CachedCommentRepository) InvalidateAllLatest(ctx context.Context) 
 //
 // Invalidates Discussion(c.PostID).
 func (cached *CachedCommentRepository) Add(ctx context.Context, c *Comment) error {
-	write := cached.add.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := cached.add.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllDiscussionTag(), func() { tags.Add(DiscussionTag(c.PostID)) })
 	})
 	defer write.End()
@@ -502,7 +502,7 @@ func (cached *CachedCommentRepository) Add(ctx context.Context, c *Comment) erro
 //
 // Invalidates Discussion(posts[*]).
 func (cached *CachedCommentRepository) Remove(ctx context.Context, ids []int64) (posts []int64, err error) {
-	write := cached.remove.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := cached.remove.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Result(AllDiscussionTag(), func() {
 			for _, post := range posts {
 				tags.Add(DiscussionTag(post))
@@ -917,7 +917,7 @@ func (c *CachedPostRepository) InvalidateAllFeatured(ctx context.Context) error 
 //
 // Invalidates Post(p.ID), Feed, ByAuthor(p.AuthorID, *).
 func (c *CachedPostRepository) Create(ctx context.Context, p *Post) error {
-	write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllPostTag(), func() { tags.Add(PostTag(p.ID)) })
 		tags.Add(FeedTag())
 		tags.Try(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(p.AuthorID)) })
@@ -931,7 +931,7 @@ func (c *CachedPostRepository) Create(ctx context.Context, p *Post) error {
 //
 // Invalidates Post(id).
 func (c *CachedPostRepository) Edit(ctx context.Context, id int64, title, body string) error {
-	write := c.edit.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.edit.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id))
 	})
 	defer write.End()
@@ -942,7 +942,7 @@ func (c *CachedPostRepository) Edit(ctx context.Context, id int64, title, body s
 //
 // Invalidates Post(id), Feed, ByAuthor(author, *).
 func (c *CachedPostRepository) Publish(ctx context.Context, id int64, at time.Time) (author int64, err error) {
-	write := c.publish.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.publish.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id), FeedTag())
 		tags.Result(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(author)) })
 	})
@@ -956,7 +956,7 @@ func (c *CachedPostRepository) Publish(ctx context.Context, id int64, at time.Ti
 //
 // Invalidates Post(id), Feed, ByAuthor(from, *), ByAuthor(to, *).
 func (c *CachedPostRepository) Move(ctx context.Context, id, to int64) (from int64, err error) {
-	write := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id), FeedTag())
 		tags.Result(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(from)) })
 		tags.Add(c.byAuthorEntryWithAuthor(to))
@@ -972,7 +972,7 @@ func (c *CachedPostRepository) Move(ctx context.Context, id, to int64) (from int
 //
 // Invalidates Featured().
 func (c *CachedPostRepository) Feature(ctx context.Context, id int64, until time.Time) error {
-	write := c.feature.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.feature.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(c.featuredEntry())
 	})
 	defer write.End()
@@ -984,7 +984,7 @@ func (c *CachedPostRepository) Feature(ctx context.Context, id int64, until time
 //
 // Invalidates Post(ids[*]), Discussion(ids[*]), Feed, ByAuthor(authors[*], *).
 func (c *CachedPostRepository) Delete(ctx context.Context, ids ...int64) (authors []int64, err error) {
-	write := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
 		for _, id := range ids {
 			tags.Add(PostTag(id))
 		}

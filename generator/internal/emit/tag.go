@@ -93,13 +93,20 @@ func (g *method) tag(t *annotations.Target, v vars) *jen.Statement {
 	return g.tagFunc(t, name).Call(args...)
 }
 
+// entryOf returns the method for the tag of a target's entries, and which
+// parameters of the read it takes.
+func (g *method) entryOf(t *annotations.Target) (name string, used []int) {
+	names, key := g.names[t.Read.Name], t.Read.Read.Key
+	if full(t.Fixed, len(key)) {
+		return names.entry, usedBy(key, nil)
+	}
+	return names.partial[t.Fixed], usedBy(key, &t.Fixed)
+}
+
 // entry returns the expression for entries of a read.
 func (g *method) entry(t *annotations.Target, v vars) *jen.Statement {
 	read := t.Read
-	name, used := g.names[read.Name].entry, usedBy(read.Read.Key, nil)
-	if !full(t.Fixed, len(read.Read.Key)) {
-		name, used = g.names[read.Name].partial[t.Fixed], usedBy(read.Read.Key, &t.Fixed)
-	}
+	name, used := g.entryOf(t)
 	var args []jen.Code
 	pos := 0 // in t.Args, which has neither the context nor ignored parameters
 	for i, p := range read.Params {

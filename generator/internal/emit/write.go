@@ -22,12 +22,18 @@ func (g *method) write() {
 	write, tags := g.scope.pickOf("write", "cacheWrite"), g.scope.pickOf("tags", "cacheTags")
 
 	var body []jen.Code
+	var ctx, callCtx jen.Code = jen.Id(g.ctx), jen.Id(g.ctx)
 	if m.Context < 0 {
-		body = append(body, jen.Id(g.ctx).Op(":=").Qual("context", "Background").Call())
+		callCtx = jen.Id("_") // the call takes none
+		if g.mentionsContext(m.Write.Invalidates) {
+			body = append(body, jen.Id(g.ctx).Op(":=").Qual("context", "Background").Call())
+		} else {
+			ctx = jen.Qual("context", "Background").Call()
+		}
 	}
 	body = append(body,
-		jen.Id(write).Op(":=").Add(g.handle()).Dot("Begin").Call(
-			jen.Id(g.ctx),
+		jen.List(callCtx, jen.Id(write)).Op(":=").Add(g.handle()).Dot("Begin").Call(
+			ctx,
 			jen.Func().Params(jen.Id(tags).Op("*").Qual(runtimePath, "Tags")).Block(g.invalidations(tags)...),
 		),
 		jen.Defer().Id(write).Dot("End").Call(),
@@ -70,6 +76,21 @@ func (g *method) write() {
 		)
 	}
 	g.declare(docOf(m, "invalidates "+targetTexts(m.Write.Invalidates)+"."), m.Name, g.paramList(), g.resultList(), body...)
+}
+
+// mentionsContext reports whether the tags of targets are made with the context
+// though no expression mentions it: the keys of the reads that they name do.
+func (g *method) mentionsContext(targets []*annotations.Target) bool {
+	for _, t := range targets {
+		if t.Read == nil || t.All {
+			continue
+		}
+		_, used := g.entryOf(t)
+		if slices.Contains(used, t.Read.Context) {
+			return true
+		}
+	}
+	return false
 }
 
 // invalidations returns the statements that add a write's tags.
