@@ -210,7 +210,20 @@ type Batch struct {
 	Args []int  // indexes of the parameters given for those of the single read, context and ignored ones left out
 	By   string // field or method of an element that is its id; "" for a map result
 	Size int    // ids per load, 0 for no limit
+
+	Elem    types.Type // of the map or slice that the batch returns
+	Convert Convert    // how an element becomes a result of the single read
 }
+
+// Convert says how an element of a batch becomes a result of the single read.
+type Convert int
+
+// The kinds of Convert.
+const (
+	ConvertNone        Convert = iota // they have the same type
+	ConvertAddress                    // the result of the single read is a pointer to the element
+	ConvertDereference                // the element is a pointer to the result of the single read
+)
 
 // A Write is what a changing method makes stale.
 type Write struct {

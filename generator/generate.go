@@ -63,10 +63,6 @@ func Generate(ctx context.Context, cfg Config) (*Result, error) {
 		if model == nil {
 			continue
 		}
-		if later := annotations.Later(model); len(later) > 0 {
-			res.Diagnostics = append(res.Diagnostics, later...)
-			continue
-		}
 		res.Models = append(res.Models, model)
 	}
 	if len(res.Diagnostics) > 0 {

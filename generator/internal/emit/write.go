@@ -13,7 +13,7 @@ import (
 func (g *method) write() {
 	m := g.m
 	usesResult := false
-	for _, t := range m.Write.Invalidates {
+	for _, t := range slices.Concat(m.Write.Invalidates, m.Write.Reload) {
 		usesResult = usesResult || t.UsesResult
 	}
 	if usesResult {
@@ -38,6 +38,9 @@ func (g *method) write() {
 		),
 		jen.Defer().Id(write).Dot("End").Call(),
 	)
+	for _, t := range m.Write.Reload {
+		body = append(body, jen.Id(write).Dot("Reload").Call(g.reload(t)))
+	}
 
 	call := g.call(g.params)
 	returned := func(err jen.Code) *jen.Statement { return jen.Id(write).Dot("Returned").Call(err) }
@@ -75,7 +78,7 @@ func (g *method) write() {
 			jen.Return(list...),
 		)
 	}
-	g.declare(docOf(m, "invalidates "+targetTexts(m.Write.Invalidates)+"."), m.Name, g.paramList(), g.resultList(), body...)
+	g.declare(docOf(m, writePolicy(m)), m.Name, g.paramList(), g.resultList(), body...)
 }
 
 // mentionsContext reports whether the tags of targets are made with the context
