@@ -257,9 +257,9 @@ func (c *CachedAuthorRepository) InvalidateAllList(ctx context.Context) error {
 
 // Create stores a new author and fills in the ID.
 //
-// Invalidates Author(a.ID), ByEmail(a.Email).
+// Invalidates Author(a.ID) and ByEmail(a.Email).
 func (c *CachedAuthorRepository) Create(ctx context.Context, a *Author) error {
-	write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllAuthorTag(), func() { tags.Add(AuthorTag(a.ID)) })
 		tags.Try(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(a.Email)) })
 	})
@@ -272,7 +272,7 @@ func (c *CachedAuthorRepository) Create(ctx context.Context, a *Author) error {
 //
 // Invalidates Author(id).
 func (c *CachedAuthorRepository) Rename(ctx context.Context, id int64, name string) error {
-	write := c.rename.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.rename.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(AuthorTag(id))
 	})
 	defer write.End()
@@ -281,9 +281,9 @@ func (c *CachedAuthorRepository) Rename(ctx context.Context, id int64, name stri
 
 // ChangeEmail changes the address of an author and returns the old one.
 //
-// Invalidates Author(id), ByEmail(old), ByEmail(email).
+// Invalidates Author(id), ByEmail(old) and ByEmail(email).
 func (c *CachedAuthorRepository) ChangeEmail(ctx context.Context, id int64, email string) (old string, err error) {
-	write := c.changeEmail.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.changeEmail.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(AuthorTag(id))
 		tags.Result(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(old)) })
 		tags.Try(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(email)) })
@@ -359,7 +359,7 @@ func NewCachedCommentRepository(next CommentRepository, cache *cacheruntime.Cach
 
 // ByPost returns a page of the comments on a post, the oldest first.
 //
-// Cached for 5m by post, page. It depends on Discussion(post).
+// Cached for 5m by post and page. It depends on Discussion(post).
 func (cached *CachedCommentRepository) ByPost(ctx context.Context, post int64, page Page) ([]Comment, error) {
 	key := cached.byPost.Key(ctx)
 	defer key.Release()
@@ -490,7 +490,7 @@ func (cached *CachedCommentRepository) InvalidateAllLatest(ctx context.Context) 
 //
 // Invalidates Discussion(c.PostID).
 func (cached *CachedCommentRepository) Add(ctx context.Context, c *Comment) error {
-	write := cached.add.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := cached.add.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllDiscussionTag(), func() { tags.Add(DiscussionTag(c.PostID)) })
 	})
 	defer write.End()
@@ -502,7 +502,7 @@ func (cached *CachedCommentRepository) Add(ctx context.Context, c *Comment) erro
 //
 // Invalidates Discussion(posts[*]).
 func (cached *CachedCommentRepository) Remove(ctx context.Context, ids []int64) (posts []int64, err error) {
-	write := cached.remove.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := cached.remove.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Result(AllDiscussionTag(), func() {
 			for _, post := range posts {
 				tags.Add(DiscussionTag(post))
@@ -622,10 +622,11 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 
 // ByID returns a post, or ErrNotFound.
 //
-// Cached for 10m by Locale(ctx), id, unless Editor(ctx). It depends on
-// Post(id), Author(result.AuthorID). It remembers ErrNotFound for 5m.
+// Cached for 10m by Locale(ctx) and id, unless Editor(ctx). It depends on
+// Post(id) and Author(result.AuthorID). It remembers ErrNotFound for 5m.
 func (c *CachedPostRepository) ByID(ctx context.Context, id int64) (*Post, error) {
-	if !cacheruntime.Holds(func() bool { return !Editor(ctx) }) {
+	cacheable := func() bool { return !Editor(ctx) }
+	if !cacheruntime.Holds(cacheable) {
 		c.byID.Skip(ctx)
 		return c.next.ByID(ctx, id)
 	}
@@ -676,11 +677,12 @@ func (c *CachedPostRepository) InvalidateAllByID(ctx context.Context) error {
 // List returns a page of the posts that the filter selects, the latest
 // first. Few visitors go beyond page 10, so those pages are not cached.
 //
-// Cached for 10m by Locale(ctx), filter, page, when page.Number <= 10 and
-// unless Editor(ctx). It depends on Feed, Post(result[*].ID),
+// Cached for 10m by Locale(ctx), filter and page, when page.Number <= 10 and
+// unless Editor(ctx). It depends on Feed, Post(result[*].ID) and
 // Author(result[*].AuthorID).
 func (c *CachedPostRepository) List(ctx context.Context, filter Filter, page Page) ([]Headline, error) {
-	if !(page.Number <= 10) || !cacheruntime.Holds(func() bool { return !Editor(ctx) }) {
+	cacheable := func() bool { return page.Number <= 10 && !Editor(ctx) }
+	if !cacheruntime.Holds(cacheable) {
 		c.list.Skip(ctx)
 		return c.next.List(ctx, filter, page)
 	}
@@ -701,10 +703,7 @@ func (c *CachedPostRepository) List(ctx context.Context, filter Filter, page Pag
 		Depends: func(tags *cacheruntime.Tags) { tags.Add(FeedTag()) },
 		DependsResult: func(tags *cacheruntime.Tags, result []Headline) {
 			for _, headline := range result {
-				tags.Add(PostTag(headline.ID))
-			}
-			for _, headline := range result {
-				tags.Add(AuthorTag(headline.AuthorID))
+				tags.Add(PostTag(headline.ID), AuthorTag(headline.AuthorID))
 			}
 		},
 	})
@@ -742,10 +741,11 @@ func (c *CachedPostRepository) InvalidateAllList(ctx context.Context) error {
 
 // ByAuthor returns a page of an author's posts, the latest first.
 //
-// Cached for 10m by Locale(ctx), author, page, unless Editor(ctx). It depends
-// on Author(author), Post(result[*].ID).
+// Cached for 10m by Locale(ctx), author and page, unless Editor(ctx). It
+// depends on Author(author) and Post(result[*].ID).
 func (c *CachedPostRepository) ByAuthor(ctx context.Context, author int64, page Page) ([]Headline, error) {
-	if !cacheruntime.Holds(func() bool { return !Editor(ctx) }) {
+	cacheable := func() bool { return !Editor(ctx) }
+	if !cacheruntime.Holds(cacheable) {
 		c.byAuthor.Skip(ctx)
 		return c.next.ByAuthor(ctx, author, page)
 	}
@@ -815,11 +815,12 @@ func (c *CachedPostRepository) InvalidateAllByAuthor(ctx context.Context) error 
 // make it match, so the result depends on all of them; one or two letters,
 // and queries that find nothing, are not worth an entry.
 //
-// Cached for 1m by Locale(ctx), query, page, when
+// Cached for 1m by Locale(ctx), query and page, when
 // len(query) >= 3 && !Editor(ctx) and unless len(result) == 0. It depends on
-// Post(*), Author(*).
+// Post(*) and Author(*).
 func (c *CachedPostRepository) Search(ctx context.Context, query string, page Page, traceID string) ([]Headline, error) {
-	if !cacheruntime.Holds(func() bool { return len(query) >= 3 && !Editor(ctx) }) {
+	cacheable := func() bool { return len(query) >= 3 && !Editor(ctx) }
+	if !cacheruntime.Holds(cacheable) {
 		c.search.Skip(ctx)
 		return c.next.Search(ctx, query, page, traceID)
 	}
@@ -872,8 +873,8 @@ func (c *CachedPostRepository) InvalidateAllSearch(ctx context.Context) error {
 // It is cached for as long as it stays there.
 //
 // Cached for time.Until(result.Until) by Locale(ctx). It depends on
-// Post(result.Post.ID), Author(result.Post.AuthorID). It remembers a nil result
-// for 1m.
+// Post(result.Post.ID) and Author(result.Post.AuthorID). It remembers a nil
+// result for 1m.
 func (c *CachedPostRepository) Featured(ctx context.Context) (*Feature, error) {
 	key := c.featured.Key(ctx)
 	defer key.Release()
@@ -915,9 +916,9 @@ func (c *CachedPostRepository) InvalidateAllFeatured(ctx context.Context) error 
 // Create stores a new post and fills in its ID. A post without a time of
 // publication is a draft.
 //
-// Invalidates Post(p.ID), Feed, ByAuthor(p.AuthorID, *).
+// Invalidates Post(p.ID), Feed and ByAuthor(p.AuthorID, *).
 func (c *CachedPostRepository) Create(ctx context.Context, p *Post) error {
-	write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllPostTag(), func() { tags.Add(PostTag(p.ID)) })
 		tags.Add(FeedTag())
 		tags.Try(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(p.AuthorID)) })
@@ -931,7 +932,7 @@ func (c *CachedPostRepository) Create(ctx context.Context, p *Post) error {
 //
 // Invalidates Post(id).
 func (c *CachedPostRepository) Edit(ctx context.Context, id int64, title, body string) error {
-	write := c.edit.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.edit.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id))
 	})
 	defer write.End()
@@ -940,9 +941,9 @@ func (c *CachedPostRepository) Edit(ctx context.Context, id int64, title, body s
 
 // Publish publishes a draft and returns its author.
 //
-// Invalidates Post(id), Feed, ByAuthor(author, *).
+// Invalidates Post(id), Feed and ByAuthor(author, *).
 func (c *CachedPostRepository) Publish(ctx context.Context, id int64, at time.Time) (author int64, err error) {
-	write := c.publish.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.publish.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id), FeedTag())
 		tags.Result(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(author)) })
 	})
@@ -954,9 +955,9 @@ func (c *CachedPostRepository) Publish(ctx context.Context, id int64, at time.Ti
 
 // Move makes another author the author of a post and returns the former.
 //
-// Invalidates Post(id), Feed, ByAuthor(from, *), ByAuthor(to, *).
+// Invalidates Post(id), Feed, ByAuthor(from, *) and ByAuthor(to, *).
 func (c *CachedPostRepository) Move(ctx context.Context, id, to int64) (from int64, err error) {
-	write := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id), FeedTag())
 		tags.Result(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(from)) })
 		tags.Add(c.byAuthorEntryWithAuthor(to))
@@ -972,7 +973,7 @@ func (c *CachedPostRepository) Move(ctx context.Context, id, to int64) (from int
 //
 // Invalidates Featured().
 func (c *CachedPostRepository) Feature(ctx context.Context, id int64, until time.Time) error {
-	write := c.feature.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.feature.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(c.featuredEntry())
 	})
 	defer write.End()
@@ -982,14 +983,12 @@ func (c *CachedPostRepository) Feature(ctx context.Context, id int64, until time
 // Delete deletes posts with their comments, and returns their authors.
 // Posts that do not exist are passed over.
 //
-// Invalidates Post(ids[*]), Discussion(ids[*]), Feed, ByAuthor(authors[*], *).
+// Invalidates Post(ids[*]), Discussion(ids[*]), Feed and
+// ByAuthor(authors[*], *).
 func (c *CachedPostRepository) Delete(ctx context.Context, ids ...int64) (authors []int64, err error) {
-	write := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
 		for _, id := range ids {
-			tags.Add(PostTag(id))
-		}
-		for _, id := range ids {
-			tags.Add(DiscussionTag(id))
+			tags.Add(PostTag(id), DiscussionTag(id))
 		}
 		tags.Add(FeedTag())
 		tags.Result(c.byAuthor.AllTag(), func() {
@@ -1071,7 +1070,7 @@ func NewCachedReportRepository(next ReportRepository, cache *cacheruntime.Cache)
 
 // Totals returns the figures of the whole blog.
 //
-// Cached for 1h. It depends on Feed, Author(*), Discussion(*).
+// Cached for 1h. It depends on Feed, Author(*) and Discussion(*).
 func (c *CachedReportRepository) Totals(ctx context.Context) (Totals, error) {
 	key := c.totals.Key(ctx)
 	defer key.Release()

@@ -26,12 +26,18 @@ func usedBy(parts []*annotations.KeyPart, fixed *uint8) []int {
 // to add them to, after the context if it needs that, and the parameters that
 // the parts mention.
 func (g *method) keyArgs(key string, parts []*annotations.KeyPart) []jen.Code {
+	return g.partArgs(key, parts, g.ctx, g.params)
+}
+
+// partArgs is keyArgs for a caller that has other names for the context and the
+// parameters.
+func (g *method) partArgs(key string, parts []*annotations.KeyPart, ctx string, params []string) []jen.Code {
 	args := []jen.Code{jen.Id(key)}
 	for _, i := range usedBy(parts, nil) {
 		if i == g.m.Context {
-			args = append([]jen.Code{jen.Id(g.ctx)}, args...)
+			args = append([]jen.Code{jen.Id(ctx)}, args...)
 		} else {
-			args = append(args, jen.Id(g.params[i]))
+			args = append(args, jen.Id(params[i]))
 		}
 	}
 	return args

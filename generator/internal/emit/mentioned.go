@@ -89,6 +89,7 @@ func (f *file) mentioned(use func(path, name string), ident func(name string)) {
 			}
 			if w := m.Write; w != nil {
 				inTargets(w.Invalidates)
+				inTargets(w.Reload)
 			}
 			if r := m.Read; r != nil {
 				inExpr(r.TTL.Expr)
@@ -147,7 +148,8 @@ func (f *file) libraries() []string {
 				needs["slices"] = needs["slices"] || copies(p, annotations.CopySlice)
 				needs["maps"] = needs["maps"] || copies(p, annotations.CopyMap)
 			}
-			needs["time"] = needs["time"] || !r.TTL.Forever
+			fixed := !r.TTL.Forever && r.Batch == nil
+			needs["time"] = needs["time"] || fixed || max(r.Stale, r.Soft, r.Hard) > 0
 			for _, n := range r.Negative {
 				needs["time"] = needs["time"] || n.TTL > 0
 			}

@@ -15,8 +15,8 @@ func readPolicy(m *annotations.Method, params []string) string {
 	r := m.Read
 	var s strings.Builder
 	s.WriteString("is cached " + lifetime(r.TTL))
-	if key := keyTexts(r, params); key != "" {
-		s.WriteString(" by " + key)
+	if key := keyTexts(r, params); len(key) > 0 {
+		s.WriteString(" by " + enumerate(key))
 	}
 	for i, cond := range r.When {
 		s.WriteString(map[bool]string{true: ",", false: " and"}[i == 0])
@@ -25,10 +25,21 @@ func readPolicy(m *annotations.Method, params []string) string {
 	}
 	s.WriteString(".")
 	if len(r.Depends) > 0 {
-		s.WriteString(" It depends on " + targetTexts(r.Depends) + ".")
+		s.WriteString(" It depends on " + enumerate(targetTexts(r.Depends)) + ".")
 	}
 	if len(r.Negative) > 0 {
-		s.WriteString(" It remembers " + negativeTexts(r) + ".")
+		s.WriteString(" It remembers " + enumerate(negativeTexts(r)) + ".")
+	}
+	if r.Stale > 0 {
+		s.WriteString(" An expired value is kept " + shortDuration(r.Stale) + " longer, in case a load fails")
+		if r.Soft > 0 {
+			s.WriteString(" or takes more than " + shortDuration(r.Soft))
+		}
+		s.WriteString(".")
+	}
+	s.WriteString(waitText(r))
+	if r.Refresh > 0 {
+		s.WriteString(" It is refreshed in the background before it expires.")
 	}
 	if r.Share {
 		s.WriteString(" Callers share the value and must not change it.")
@@ -36,15 +47,50 @@ func readPolicy(m *annotations.Method, params []string) string {
 	return s.String()
 }
 
+// waitText says how long callers of a read wait.
+func waitText(r *annotations.Read) string {
+	if r.Hard == 0 {
+		return ""
+	}
+	return " Callers wait for a load " + shortDuration(r.Hard) + " at most."
+}
+
+// writePolicy says in a sentence or two what a write does to the cache.
+func writePolicy(m *annotations.Method) string {
+	s := "invalidates " + enumerate(targetTexts(m.Write.Invalidates)) + "."
+	if len(m.Write.Reload) > 0 {
+		s += " Then it loads " + enumerate(targetTexts(m.Write.Reload)) + " again."
+	}
+	return s
+}
+
+// writeSummary is the same in a few words, for a table.
+func writeSummary(m *annotations.Method) string {
+	s := "invalidates " + list(targetTexts(m.Write.Invalidates))
+	if len(m.Write.Reload) > 0 {
+		s += "; reloads " + list(targetTexts(m.Write.Reload))
+	}
+	return s
+}
+
 // readSummary is the same in a few words, for a table.
 func readSummary(m *annotations.Method, params []string) string {
 	r := m.Read
 	s := lifetime(r.TTL)
-	if key := keyTexts(r, params); key != "" {
-		s += " by " + key
+	if key := keyTexts(r, params); len(key) > 0 {
+		s += " by " + list(key)
+	}
+	if r.Stale > 0 {
+		s += ", stale for " + shortDuration(r.Stale)
+	}
+	if r.Hard > 0 {
+		s += ", within " + shortDuration(r.Hard)
+	}
+	if r.Refresh > 0 {
+		s += ", refreshed"
 	}
 	if len(r.Depends) > 0 {
-		s += "; depends on " + targetTexts(r.Depends)
+		s += "; depends on " + list(targetTexts(r.Depends))
 	}
 	return s
 }
@@ -61,7 +107,7 @@ func lifetime(ttl annotations.TTL) string {
 
 // keyTexts lists what tells one entry of a read from another. A parameter goes
 // by its name in the generated method.
-func keyTexts(r *annotations.Read, params []string) string {
+func keyTexts(r *annotations.Read, params []string) []string {
 	var list []string
 	for _, part := range r.Vary {
 		list = append(list, code(part.Expr.Text))
@@ -73,18 +119,30 @@ func keyTexts(r *annotations.Read, params []string) string {
 			list = append(list, code(part.Expr.Text))
 		}
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
-func targetTexts(targets []*annotations.Target) string {
+// list returns pieces of code as they stand in a list of arguments.
+func list(items []string) string { return strings.Join(items, ", ") }
+
+// enumerate returns pieces of code as they stand in a sentence.
+func enumerate(items []string) string {
+	if len(items) < 2 {
+		return list(items)
+	}
+	last := len(items) - 1
+	return list(items[:last]) + " and " + items[last]
+}
+
+func targetTexts(targets []*annotations.Target) []string {
 	var list []string
 	for _, t := range targets {
 		list = append(list, code(t.Text))
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
-func negativeTexts(r *annotations.Read) string {
+func negativeTexts(r *annotations.Read) []string {
 	var list []string
 	for _, n := range r.Negative {
 		s := "a nil result"
@@ -96,7 +154,7 @@ func negativeTexts(r *annotations.Read) string {
 		}
 		list = append(list, s)
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 // shortDuration is Duration.String without units that are zero: 10m, not

@@ -27,15 +27,17 @@ func (g *method) newRead(cache string) *jen.Statement {
 	if r.Jitter > 0 {
 		values = append(values, field("Jitter", jen.Lit(r.Jitter)))
 	}
+	if r.Stale > 0 {
+		values = append(values, field("Stale", duration(r.Stale)))
+	}
+	values = append(values, g.waits()...)
+	if r.Refresh > 0 {
+		values = append(values, field("Refresh", jen.Lit(r.Refresh)))
+	}
 	if r.Share {
 		values = append(values, field("Share", jen.True()))
 	}
-	if m.Err < 0 {
-		values = append(values, field("Infallible", jen.True()))
-	}
-	if slices.ContainsFunc(m.Params, func(p *annotations.Param) bool { return p.Copy == annotations.CopyShared }) {
-		values = append(values, field("SharedArgs", jen.True()))
-	}
+	values = append(values, g.promises()...)
 	if r.Pointer {
 		values = append(values, field("IsNil", jen.Func().Params(jen.Id("result").Add(result)).Bool().Add(oneLine(
 			jen.Return(jen.Id("result").Op("==").Nil())))))
@@ -54,6 +56,31 @@ func (g *method) newRead(cache string) *jen.Statement {
 		jen.Id(cache),
 		jen.Qual(runtimePath, "ReadConfig").Index(result).Add(lines(values)),
 	)
+}
+
+// waits returns the fields of a configuration that say how long callers wait.
+func (g *method) waits() []jen.Code {
+	var values []jen.Code
+	if soft := g.m.Read.Soft; soft > 0 {
+		values = append(values, field("Soft", duration(soft)))
+	}
+	if hard := g.m.Read.Hard; hard > 0 {
+		values = append(values, field("Hard", duration(hard)))
+	}
+	return values
+}
+
+// promises returns the fields of a configuration that say what the signature
+// does not allow the runtime to do.
+func (g *method) promises() []jen.Code {
+	var values []jen.Code
+	if g.m.Err < 0 {
+		values = append(values, field("Infallible", jen.True()))
+	}
+	if slices.ContainsFunc(g.m.Params, func(p *annotations.Param) bool { return p.Copy == annotations.CopyShared }) {
+		values = append(values, field("SharedArgs", jen.True()))
+	}
+	return values
 }
 
 func field(name string, value jen.Code) jen.Code {
@@ -85,9 +112,7 @@ func (g *method) read() {
 	if g.m.Context < 0 {
 		stmts = append(stmts, jen.Id(g.ctx).Op(":=").Qual("context", "Background").Call())
 	}
-	if skip := g.skip(); skip != nil {
-		stmts = append(stmts, skip)
-	}
+	stmts = append(stmts, g.skip()...)
 	stmts = append(stmts,
 		jen.Id(key).Op(":=").Add(g.handle()).Dot("Key").Call(jen.Id(g.ctx)),
 		jen.Defer().Id(key).Dot("Release").Call(),
@@ -115,10 +140,21 @@ func (g *method) read() {
 		jen.Id(ok),
 	).Block(jen.Return(returned...)))
 
-	copies, params := g.copies()
+	copies, params := g.copies(-1)
 	stmts = append(stmts, copies...)
-	load := g.handle().Dot("Load").Call(jen.Id(g.ctx), jen.Id(key),
-		jen.Qual(runtimePath, "Loader").Index(typ(g.m.Results[g.m.Result].Type)).Add(lines(g.loader(params))))
+	var loader jen.Code
+	if names.policy != "" {
+		policy := g.scope.pickOf("policy", "loader")
+		loader = jen.Id(policy)
+		stmts = append(stmts,
+			jen.Id(policy).Op(":=").Id(g.recv).Dot(names.policy).Call(g.policyUses().args(g.ctx, params)...),
+			jen.Id(policy).Dot("Call").Op("=").Add(g.loadFunc(params)),
+		)
+	} else {
+		values := append([]jen.Code{field("Call", g.loadFunc(params))}, g.known(params, g.scope)...)
+		loader = g.loaderType().Add(lines(values))
+	}
+	load := g.handle().Dot("Load").Call(jen.Id(g.ctx), jen.Id(key), loader)
 	if g.m.Err >= 0 {
 		stmts = append(stmts, jen.Return(load))
 	} else {
@@ -130,23 +166,59 @@ func (g *method) read() {
 	}
 	g.declare(docOf(g.m, readPolicy(g.m, g.params)), g.m.Name, g.paramList(), g.resultList(), stmts...)
 
+	g.sharedMethods(names)
 	g.keyMethods(names)
 	g.invalidateMethods(names)
 }
 
-// skip returns the statement that sends a call past the cache if a condition
-// that is known before the call does not allow it; nil if there is none.
-func (g *method) skip() jen.Code {
-	var alternatives []jen.Code
+// before returns the conditions that are decided before the call.
+func (g *method) before() []*annotations.Condition {
+	var list []*annotations.Condition
 	for _, cond := range g.m.Read.When {
-		if cond.Expr.UsesResult {
-			continue
+		if !cond.Expr.UsesResult {
+			list = append(list, cond)
 		}
+	}
+	return list
+}
+
+// skip returns the statements that send a call past the cache if a condition
+// that is known before the call does not allow it.
+func (g *method) skip() []jen.Code {
+	conds := g.before()
+	if len(conds) == 0 {
+		return nil
+	}
+	var stmts []jen.Code
+	var forbidden *jen.Statement
+	switch cached := g.names[g.m.Name].cached; {
+	case cached != "":
+		forbidden = jen.Op("!").Id(g.recv).Dot(cached).Call(g.conditionUses().args(g.ctx, g.params)...)
+	case mayPanic(conds):
+		cacheable := g.scope.pickOf("cacheable", "allowed")
+		stmts = append(stmts, jen.Id(cacheable).Op(":=").Func().Params().Bool().Add(oneLine(
+			jen.Return(g.vars().conditions(conds)))))
+		forbidden = jen.Op("!").Qual(runtimePath, "Holds").Call(jen.Id(cacheable))
+	default:
+		forbidden = g.forbidden(conds)
+	}
+	return append(stmts, jen.If(forbidden).Block(
+		g.handle().Dot("Skip").Call(jen.Id(g.ctx)),
+		jen.Return(g.call(g.params)),
+	))
+}
+
+func mayPanic(conds []*annotations.Condition) bool {
+	return slices.ContainsFunc(conds, func(c *annotations.Condition) bool { return c.Expr.MayPanic })
+}
+
+// forbidden returns the expression, for the header of an if, that one of the
+// conditions does not hold.
+func (g *method) forbidden(conds []*annotations.Condition) *jen.Statement {
+	var alternatives []jen.Code
+	for _, cond := range conds {
 		v := g.vars()
 		switch {
-		case cond.Expr.MayPanic:
-			alternatives = append(alternatives, jen.Op("!").Qual(runtimePath, "Holds").Call(
-				jen.Func().Params().Bool().Add(oneLine(jen.Return(v.condition(cond))))))
 		case isNamedBool(cond.Expr) && cond.Negate:
 			alternatives = append(alternatives, jen.Bool().Parens(v.expr(cond.Expr)))
 		case isNamedBool(cond.Expr):
@@ -157,25 +229,22 @@ func (g *method) skip() jen.Code {
 			alternatives = append(alternatives, jen.Op("!").Add(v.operand(cond.Expr)))
 		}
 	}
-	if len(alternatives) == 0 {
-		return nil
-	}
-	return jen.If(join(alternatives, "||")).Block(
-		g.handle().Dot("Skip").Call(jen.Id(g.ctx)),
-		jen.Return(g.call(g.params)),
-	)
+	return join(alternatives, "||")
 }
 
 // copies returns the statements that keep a load's arguments from changing
 // after its caller has left, and the names under which the load knows its
 // parameters. A large parameter is copied too: captured by the closures below,
-// it would move to the heap on a hit as well.
-func (g *method) copies() ([]jen.Code, []string) {
+// it would move to the heap on a hit as well. The parameter at index but, if
+// any, is left alone.
+func (g *method) copies(but int) ([]jen.Code, []string) {
 	var stmts []jen.Code
 	params := slices.Clone(g.params)
 	for i, p := range g.m.Params {
 		var value *jen.Statement
 		switch {
+		case i == but:
+			continue
 		case p.Copy == annotations.CopySlice, p.Copy == annotations.CopyMap:
 			value = clone(p.Copy, jen.Id(g.params[i]))
 		case p.Large, p.Copy == annotations.CopyStruct:
@@ -209,21 +278,13 @@ func copies(p *annotations.Param, how annotations.Copy) bool {
 	return p.Copy == how || slices.ContainsFunc(p.Fields, func(f annotations.CopiedField) bool { return f.Copy == how })
 }
 
-// loader returns the fields of the Loader: how to load, and what follows from
-// the loaded value.
-func (g *method) loader(params []string) []jen.Code {
-	r := g.m.Read
-	result := typ(g.m.Results[g.m.Result].Type)
+// loaderType returns the type of what the runtime is told about a load.
+func (g *method) loaderType() *jen.Statement {
+	return jen.Qual(runtimePath, "Loader").Index(typ(g.m.Results[g.m.Result].Type))
+}
 
-	// Every closure has its own parameters, chosen against everything around.
-	inner := g.scope.without(g.results)
-	resultName, tags := inner.pickOf("result", "value"), inner.pickOf("tags", "cacheTags")
-	v := vars{params: params, results: make([]string, len(g.m.Results))}
-	for i := range v.results {
-		v.results[i] = "error(nil)" // the only other result of a read; not nil, it would not be here
-	}
-	v.results[g.m.Result] = resultName
-
+// loadFunc returns the function that calls the repository.
+func (g *method) loadFunc(params []string) *jen.Statement {
 	ctxParam := jen.Qual("context", "Context")
 	if g.m.Context >= 0 {
 		ctxParam = jen.Id(g.ctx).Add(ctxParam)
@@ -232,10 +293,32 @@ func (g *method) loader(params []string) []jen.Code {
 	if g.m.Err < 0 {
 		call = jen.Return(g.call(params), jen.Nil())
 	}
-	values := []jen.Code{
-		field("Call", jen.Func().Params(ctxParam).Params(result.Clone(), jen.Error()).Add(body(call))),
-	}
+	result := typ(g.m.Results[g.m.Result].Type)
+	return jen.Func().Params(ctxParam).Params(result, jen.Error()).Add(body(call))
+}
 
+// hasPolicy reports whether there is anything to tell about the read's entries.
+func (g *method) hasPolicy() bool {
+	r := g.m.Read
+	return len(r.Depends) > 0 || r.TTL.Expr != nil || len(r.When) > len(g.before())
+}
+
+// known returns the fields of a Loader that say what is known of an entry, under
+// the names of params. outer are the names in use around it.
+func (g *method) known(params []string, outer scope) []jen.Code {
+	r := g.m.Read
+	result := typ(g.m.Results[g.m.Result].Type)
+
+	// Every closure has its own parameters, chosen against everything around.
+	inner := outer.without(g.results)
+	resultName, tags := inner.pickOf("result", "value"), inner.pickOf("tags", "cacheTags")
+	v := vars{params: params, results: make([]string, len(g.m.Results))}
+	for i := range v.results {
+		v.results[i] = "error(nil)" // the only other result of a read; not nil, it would not be here
+	}
+	v.results[g.m.Result] = resultName
+
+	var values []jen.Code
 	tagsParam := jen.Id(tags).Op("*").Qual(runtimePath, "Tags")
 	resultParam := jen.Id(resultName).Add(result.Clone())
 	var before, after []*annotations.Target

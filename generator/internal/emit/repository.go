@@ -23,12 +23,16 @@ type wrapper struct {
 	cacheField string            // the field that holds the cache
 	fields     map[string]string // field of each read and write, by method
 	names      map[string]*readNames
+	methods    []*method // in the order of the interface
 }
 
 // readNames are the methods that go with a read.
 type readNames struct {
 	key, vary, entry          string
 	invalidate, invalidateAll string
+	// policy and cached are what a read shares with its batches: what is known
+	// of an entry, and whether a call is cached. "" if there is nothing to share.
+	policy, cached string
 	// partial are the entry methods for some of the key's parts, by set.
 	partial map[uint8]string
 }
@@ -37,14 +41,15 @@ func (f *file) repository(repo *annotations.Repository) {
 	w := f.newWrapper(repo)
 	w.typeDecl()
 	w.constructor()
-	for _, m := range repo.Methods {
-		g := w.newMethod(m)
-		switch m.Role {
-		case annotations.RoleRead:
+	for _, g := range w.methods {
+		switch {
+		case isBatch(g.m):
+			g.batch()
+		case g.m.Role == annotations.RoleRead:
 			g.read()
-		case annotations.RoleWrite:
+		case g.m.Role == annotations.RoleWrite:
 			g.write()
-		case annotations.RoleBypass:
+		case g.m.Role == annotations.RoleBypass:
 			g.bypass()
 		}
 	}
@@ -65,7 +70,7 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 	params := f.used.inner()
 	for _, m := range repo.Methods {
 		w.members.add(m.Name)
-		if m.Role == annotations.RoleRead {
+		if m.Role == annotations.RoleRead && !isBatch(m) {
 			w.members.add(inExportOf(m.Name, "Invalidate", m.Name))
 			w.members.add(inExportOf(m.Name, "InvalidateAll", m.Name))
 		}
@@ -77,15 +82,19 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 	w.nextField = w.members.pickMember("next", "Repository")
 	w.cacheField = w.members.pickMember("cache", "Runtime")
 	for _, m := range repo.Methods {
-		switch m.Role {
-		case annotations.RoleRead:
+		switch {
+		case isBatch(m):
+			w.fields[m.Name] = w.members.pickMember(lowerFirst(m.Name), "Batch")
+		case m.Role == annotations.RoleRead:
 			w.fields[m.Name] = w.members.pickMember(lowerFirst(m.Name), "Read")
-		case annotations.RoleWrite:
+		case m.Role == annotations.RoleWrite:
 			w.fields[m.Name] = w.members.pickMember(lowerFirst(m.Name), "Write")
 		}
 	}
 	for _, m := range repo.Methods {
-		if m.Role != annotations.RoleRead {
+		g := w.newMethod(m)
+		w.methods = append(w.methods, g)
+		if m.Role != annotations.RoleRead || isBatch(m) {
 			continue
 		}
 		name := lowerFirst(m.Name)
@@ -97,16 +106,39 @@ func (f *file) newWrapper(repo *annotations.Repository) *wrapper {
 			invalidateAll: inExportOf(m.Name, "InvalidateAll", m.Name),
 			partial:       map[uint8]string{},
 		}
-		params := w.newMethod(m).params
 		for _, fixed := range m.Read.Partial {
 			var given []string
 			for _, i := range usedBy(m.Read.Key, &fixed) {
-				given = append(given, params[i])
+				given = append(given, g.params[i])
 			}
 			w.names[m.Name].partial[fixed] = w.members.pickMember(name+"Entry"+withWords(given), "")
 		}
+		if w.hasBatch(m) {
+			if g.hasPolicy() {
+				w.names[m.Name].policy = w.members.pickMember(name+"Policy", "")
+			}
+			if len(g.before()) > 0 {
+				w.names[m.Name].cached = w.members.pickMember(name+"Cached", "")
+			}
+		}
 	}
 	return w
+}
+
+// isBatch reports whether a method reads many at once.
+func isBatch(m *annotations.Method) bool { return m.Read != nil && m.Read.Batch != nil }
+
+// hasBatch reports whether a read shares its entries with a batch.
+func (w *wrapper) hasBatch(read *annotations.Method) bool {
+	return slices.ContainsFunc(w.repo.Methods, func(m *annotations.Method) bool {
+		return isBatch(m) && m.Read.Batch.Read == read.Name
+	})
+}
+
+// method returns the method of that name.
+func (w *wrapper) method(name string) *method {
+	i := slices.IndexFunc(w.methods, func(g *method) bool { return g.m.Name == name })
+	return w.methods[i]
 }
 
 func (w *wrapper) typeDecl() {
@@ -124,10 +156,12 @@ func (w *wrapper) typeDecl() {
 		if i == 0 {
 			fields = append(fields, jen.Line())
 		}
-		switch m.Role {
-		case annotations.RoleRead:
+		switch {
+		case isBatch(m):
+			fields = append(fields, jen.Id(w.fields[m.Name]).Op("*").Add(w.method(m.Name).batchType()))
+		case m.Role == annotations.RoleRead:
 			fields = append(fields, jen.Id(w.fields[m.Name]).Op("*").Qual(runtimePath, "Read").Index(typ(m.Results[m.Result].Type)))
-		case annotations.RoleWrite:
+		case m.Role == annotations.RoleWrite:
 			fields = append(fields, jen.Id(w.fields[m.Name]).Op("*").Qual(runtimePath, "Write"))
 		}
 	}
@@ -158,13 +192,15 @@ func (w *wrapper) purpose() string {
 func (w *wrapper) table() []string {
 	var buf bytes.Buffer
 	tab := tabwriter.NewWriter(&buf, 0, 0, 2, ' ', 0)
-	for _, m := range w.repo.Methods {
-		switch m.Role {
-		case annotations.RoleRead:
-			fmt.Fprintf(tab, "%s\tread\t%s\n", m.Name, readSummary(m, w.newMethod(m).params))
-		case annotations.RoleWrite:
-			fmt.Fprintf(tab, "%s\twrite\tinvalidates %s\n", m.Name, targetTexts(m.Write.Invalidates))
-		case annotations.RoleBypass:
+	for _, g := range w.methods {
+		switch m := g.m; {
+		case isBatch(m):
+			fmt.Fprintf(tab, "%s\tbatch\t%s\n", m.Name, g.batchSummary())
+		case m.Role == annotations.RoleRead:
+			fmt.Fprintf(tab, "%s\tread\t%s\n", m.Name, readSummary(m, g.params))
+		case m.Role == annotations.RoleWrite:
+			fmt.Fprintf(tab, "%s\twrite\t%s\n", m.Name, writeSummary(m))
+		case m.Role == annotations.RoleBypass:
 			fmt.Fprintf(tab, "%s\tbypass\t\n", m.Name)
 		}
 	}
@@ -190,23 +226,34 @@ func (w *wrapper) constructor() {
 		set(w.nextField, jen.Id(next)),
 		set(w.cacheField, jen.Id(cache)),
 	}
-	for _, m := range w.repo.Methods {
-		switch m.Role {
-		case annotations.RoleRead:
-			values = append(values, set(w.fields[m.Name], w.newMethod(m).newRead(cache)))
-		case annotations.RoleWrite:
-			values = append(values, set(w.fields[m.Name], jen.Qual(runtimePath, "NewWrite").Call(
-				jen.Id(cache), jen.Lit(w.repo.ID), jen.Lit(m.Name))))
+	var batches []*method
+	for _, g := range w.methods {
+		switch {
+		case isBatch(g.m):
+			batches = append(batches, g) // made from the reads of one
+		case g.m.Role == annotations.RoleRead:
+			values = append(values, set(g.field, g.newRead(cache)))
+		case g.m.Role == annotations.RoleWrite:
+			values = append(values, set(g.field, jen.Qual(runtimePath, "NewWrite").Call(
+				jen.Id(cache), jen.Lit(w.repo.ID), jen.Lit(g.m.Name))))
 		}
+	}
+	literal := jen.Op("&").Id(w.repo.Wrapper).Add(lines(values))
+	body := []jen.Code{jen.Return(literal)}
+	if len(batches) > 0 {
+		made := scope.pickOf("c", "cached")
+		body = []jen.Code{jen.Id(made).Op(":=").Add(literal)}
+		for _, g := range batches {
+			body = append(body, jen.Id(made).Dot(g.field).Op("=").Add(g.newBatch(made)))
+		}
+		body = append(body, jen.Return(jen.Id(made)))
 	}
 	comment(out, prose(w.repo.Constructor+" returns next behind cache. Wrappers that share a cache share their entries: "+
 		"one cache serves one source of data."))
 	out.Func().Id(w.repo.Constructor).Params(
 		jen.Id(next).Id(w.repo.Name),
 		jen.Id(cache).Op("*").Qual(runtimePath, "Cache"),
-	).Op("*").Id(w.repo.Wrapper).Block(
-		jen.Return(jen.Op("&").Id(w.repo.Wrapper).Add(lines(values))),
-	)
+	).Op("*").Id(w.repo.Wrapper).Block(body...)
 	out.Line()
 }
 

@@ -23,46 +23,52 @@ func (g *method) addTags(tags string, targets []*annotations.Target, v vars, nam
 }
 
 // addTagStmts returns the statements: one call for the targets without a loop, a
-// loop for each other.
+// loop for those that go through the same lists.
 func (g *method) addTagStmts(tags string, targets []*annotations.Target, v vars, names scope) []jen.Code {
-	var stmts, plain []jen.Code
-	flush := func() {
-		if len(plain) > 0 {
-			stmts = append(stmts, jen.Id(tags).Dot("Add").Call(plain...))
+	var stmts []jen.Code
+	for len(targets) > 0 {
+		each := targets[0].Each
+		n := 1
+		for n < len(targets) && sameLoops(targets[n].Each, each) {
+			n++
 		}
-		plain = nil
+		stmts = append(stmts, loops(each, v, names, func(v vars, _ scope) []jen.Code {
+			var all []jen.Code
+			for _, t := range targets[:n] {
+				all = append(all, g.tag(t, v))
+			}
+			return []jen.Code{jen.Id(tags).Dot("Add").Call(all...)}
+		})...)
+		targets = targets[n:]
 	}
-	for _, t := range targets {
-		if len(t.Each) == 0 {
-			plain = append(plain, g.tag(t, v))
-			continue
-		}
-		flush()
-		inner := names.inner()
-		v := v
-		v.elems = nil
-		for _, each := range t.Each {
-			v.elems = append(v.elems, inner.pick(elemName(each)))
-		}
-		loop := jen.Id(tags).Dot("Add").Call(g.tag(t, v))
-		for i, each := range slices.Backward(t.Each) {
-			loop = jen.For(jen.List(jen.Id("_"), jen.Id(v.elems[i])).Op(":=").Range().Add(v.inHeader(each.Base))).Block(loop)
-		}
-		stmts = append(stmts, loop)
-	}
-	flush()
 	return stmts
+}
+
+// sameLoops reports whether two items go through the same lists.
+func sameLoops(a, b []*annotations.Each) bool {
+	return slices.EqualFunc(a, b, func(a, b *annotations.Each) bool { return a.Base.Text == b.Base.Text })
+}
+
+// loops returns statements inside the loops of an item, if it has any. They are
+// made under the names of its elements.
+func loops(list []*annotations.Each, v vars, names scope, stmts func(vars, scope) []jen.Code) []jen.Code {
+	inner := names.inner()
+	v.elems = nil
+	for _, each := range list {
+		v.elems = append(v.elems, inner.pick(elemName(each)))
+	}
+	body := stmts(v, inner)
+	for i, each := range slices.Backward(list) {
+		body = []jen.Code{jen.For(jen.List(jen.Id("_"), jen.Id(v.elems[i])).Op(":=").Range().Add(v.inHeader(each.Base))).Block(body...)}
+	}
+	return body
 }
 
 // elemName returns a name for an element: that of its type, or the singular of
 // the list's.
 func elemName(each *annotations.Each) string {
-	t := types.Unalias(each.Elem)
-	if p, ok := t.(*types.Pointer); ok {
-		t = types.Unalias(p.Elem())
-	}
-	if named, ok := t.(*types.Named); ok {
-		return lowerFirst(named.Obj().Name())
+	if name := nameOfType(each.Elem); name != "" {
+		return name
 	}
 	base := each.Base.Text
 	base = base[strings.LastIndexAny(base, ".]")+1:]
@@ -70,6 +76,18 @@ func elemName(each *annotations.Each) string {
 		return lowerFirst(name)
 	}
 	return "item"
+}
+
+// nameOfType returns a name for a variable of a named type or a pointer to one,
+// "" for other types.
+func nameOfType(t types.Type) string {
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if named, ok := types.Unalias(t).(*types.Named); ok {
+		return lowerFirst(named.Obj().Name())
+	}
+	return ""
 }
 
 // tag returns the expression for one target.
@@ -93,13 +111,20 @@ func (g *method) tag(t *annotations.Target, v vars) *jen.Statement {
 	return g.tagFunc(t, name).Call(args...)
 }
 
+// entryOf returns the method for the tag of a target's entries, and which
+// parameters of the read it takes.
+func (g *method) entryOf(t *annotations.Target) (name string, used []int) {
+	names, key := g.names[t.Read.Name], t.Read.Read.Key
+	if full(t.Fixed, len(key)) {
+		return names.entry, usedBy(key, nil)
+	}
+	return names.partial[t.Fixed], usedBy(key, &t.Fixed)
+}
+
 // entry returns the expression for entries of a read.
 func (g *method) entry(t *annotations.Target, v vars) *jen.Statement {
 	read := t.Read
-	name, used := g.names[read.Name].entry, usedBy(read.Read.Key, nil)
-	if !full(t.Fixed, len(read.Read.Key)) {
-		name, used = g.names[read.Name].partial[t.Fixed], usedBy(read.Read.Key, &t.Fixed)
-	}
+	name, used := g.entryOf(t)
 	var args []jen.Code
 	pos := 0 // in t.Args, which has neither the context nor ignored parameters
 	for i, p := range read.Params {

@@ -13,7 +13,7 @@ import (
 func (g *method) write() {
 	m := g.m
 	usesResult := false
-	for _, t := range m.Write.Invalidates {
+	for _, t := range slices.Concat(m.Write.Invalidates, m.Write.Reload) {
 		usesResult = usesResult || t.UsesResult
 	}
 	if usesResult {
@@ -22,16 +22,25 @@ func (g *method) write() {
 	write, tags := g.scope.pickOf("write", "cacheWrite"), g.scope.pickOf("tags", "cacheTags")
 
 	var body []jen.Code
+	var ctx, callCtx jen.Code = jen.Id(g.ctx), jen.Id(g.ctx)
 	if m.Context < 0 {
-		body = append(body, jen.Id(g.ctx).Op(":=").Qual("context", "Background").Call())
+		callCtx = jen.Id("_") // the call takes none
+		if g.mentionsContext(m.Write.Invalidates) {
+			body = append(body, jen.Id(g.ctx).Op(":=").Qual("context", "Background").Call())
+		} else {
+			ctx = jen.Qual("context", "Background").Call()
+		}
 	}
 	body = append(body,
-		jen.Id(write).Op(":=").Add(g.handle()).Dot("Begin").Call(
-			jen.Id(g.ctx),
+		jen.List(callCtx, jen.Id(write)).Op(":=").Add(g.handle()).Dot("Begin").Call(
+			ctx,
 			jen.Func().Params(jen.Id(tags).Op("*").Qual(runtimePath, "Tags")).Block(g.invalidations(tags)...),
 		),
 		jen.Defer().Id(write).Dot("End").Call(),
 	)
+	for _, t := range m.Write.Reload {
+		body = append(body, jen.Id(write).Dot("Reload").Call(g.reload(t)))
+	}
 
 	call := g.call(g.params)
 	returned := func(err jen.Code) *jen.Statement { return jen.Id(write).Dot("Returned").Call(err) }
@@ -69,7 +78,22 @@ func (g *method) write() {
 			jen.Return(list...),
 		)
 	}
-	g.declare(docOf(m, "invalidates "+targetTexts(m.Write.Invalidates)+"."), m.Name, g.paramList(), g.resultList(), body...)
+	g.declare(docOf(m, writePolicy(m)), m.Name, g.paramList(), g.resultList(), body...)
+}
+
+// mentionsContext reports whether the tags of targets are made with the context
+// though no expression mentions it: the keys of the reads that they name do.
+func (g *method) mentionsContext(targets []*annotations.Target) bool {
+	for _, t := range targets {
+		if t.Read == nil || t.All {
+			continue
+		}
+		_, used := g.entryOf(t)
+		if slices.Contains(used, t.Read.Context) {
+			return true
+		}
+	}
+	return false
 }
 
 // invalidations returns the statements that add a write's tags.
