@@ -105,6 +105,42 @@ func TestClockAdvanceWaits(t *testing.T) {
 	}
 }
 
+// A timer that is due when it is set needs no Advance.
+func TestClockTimerThatIsDue(t *testing.T) {
+	clock := cachetest.NewClock()
+	called := make(chan struct{})
+	clock.AfterFunc(0, func() { close(called) })
+	<-called
+	if clock.Timers() != 0 {
+		t.Error("it is still set")
+	}
+}
+
+// One Advance comes after the other: the second moves on from where the first
+// has ended.
+func TestClockAdvanceWaitsForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := cachetest.NewClock()
+		resume := make(chan struct{})
+		clock.AfterFunc(time.Second, func() { <-resume })
+		var wg sync.WaitGroup
+		wg.Go(func() { clock.Advance(time.Second) })
+		synctest.Wait()
+		wg.Go(func() { clock.Advance(time.Minute) })
+		synctest.Wait()
+		clock.AfterFunc(59*time.Second, func() {
+			if want := start.Add(time.Minute); !clock.Now().Equal(want) {
+				t.Errorf("called at %v, want %v", clock.Now(), want)
+			}
+		})
+		close(resume)
+		wg.Wait()
+		if want := start.Add(61 * time.Second); !clock.Now().Equal(want) || clock.Timers() != 0 {
+			t.Errorf("it is %v, want %v; %d timers", clock.Now(), want, clock.Timers())
+		}
+	})
+}
+
 func TestClockConcurrently(t *testing.T) {
 	clock := cachetest.NewClock()
 	var mu sync.Mutex
@@ -147,16 +183,25 @@ func TestClockDoesNotGoBack(t *testing.T) {
 }
 
 func TestClockWait(t *testing.T) {
-	clock := cachetest.NewClock()
-	ran := make(chan struct{})
-	for range 3 {
-		go clock.AfterFunc(time.Second, func() { ran <- struct{}{} })
-	}
-	clock.Wait(t, 3) // without it, some would be set after the advance
-	go clock.Advance(time.Second)
-	for range 3 {
-		<-ran
-	}
+	synctest.Test(t, func(t *testing.T) {
+		clock := cachetest.NewClock()
+		ran := make(chan struct{})
+		for i := range 3 {
+			go func() {
+				<-time.After(time.Duration(i) * time.Second)
+				clock.AfterFunc(time.Second, func() { ran <- struct{}{} })
+			}()
+		}
+		began := time.Now()
+		clock.Wait(t, 3)
+		if took := time.Since(began); took != 2*time.Second || clock.Timers() != 3 {
+			t.Errorf("after %v there are %d timers", took, clock.Timers())
+		}
+		go clock.Advance(time.Second)
+		for range 3 {
+			<-ran
+		}
+	})
 }
 
 func TestClockWaitInVain(t *testing.T) {
