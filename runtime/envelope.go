@@ -90,11 +90,11 @@ func (e *entry) parse(data []byte) bool {
 }
 
 // hitTest tells why the entry must not be served, or "" if it may be.
-func (e *entry) hitTest(c *Cache) Reason {
-	if e.hard != never && c.now().UnixNano() >= e.hard {
+func (e *entry) hitTest(t *table) Reason {
+	if e.hard != never && time.Now().UnixNano() >= e.hard {
 		return ReasonExpired
 	}
-	return c.table.test(e.epoch, e.asOf, e.slots)
+	return t.test(e.epoch, e.asOf, e.slots)
 }
 
 // outcome is that of a call which is answered with the entry.

@@ -66,7 +66,7 @@ func FuzzEnvelope(f *testing.F) {
 		if again := appendEntry(nil, &e); !bytes.Equal(again, data) {
 			t.Fatalf("%x is written again as %x", data, again)
 		}
-		e.hitTest(&Cache{table: &table{words: fuzzWords}})
+		e.hitTest(&table{words: fuzzWords})
 	})
 }
 

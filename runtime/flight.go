@@ -312,7 +312,7 @@ func (r *Read[V]) lifetime(loader Loader[V], value V) time.Duration {
 // keep stores the outcome, and reports whether it did.
 func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	e := &f.entry
-	if e.hitTest(r.cache) != "" {
+	if e.hitTest(r.cache.table) != "" {
 		r.stats.add(0, countOvertaken, 1)
 		return false
 	}

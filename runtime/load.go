@@ -131,7 +131,7 @@ func (r *Read[V]) mayTake(f *flight[V], before uint64, fresh bool) bool {
 	case fresh:
 		return f.fresh && f.loaded && f.number > before
 	}
-	return f.number > before || f.checkable && f.entry.hitTest(r.cache) == ""
+	return f.number > before || f.checkable && f.entry.hitTest(r.cache.table) == ""
 }
 
 // take ends a call with the outcome of a flight.

@@ -179,7 +179,7 @@ func (r *Read[V]) fetch(stripe uint32, key, storeKey string, e *entry) Reason {
 	if long != (len(key) > maxStoreKey) || long && string(e.key) != key {
 		return ReasonAbsent
 	}
-	return e.hitTest(r.cache)
+	return e.hitTest(r.cache.table)
 }
 
 // answer is what an entry says the call returns, or not ok if it is damaged.
@@ -246,7 +246,7 @@ func (r *Read[V]) expiry(ttl time.Duration) int64 {
 	if r.cfg.Jitter > 0 {
 		ttl -= time.Duration(rand.Float64() * r.cfg.Jitter * float64(ttl))
 	}
-	now := r.cache.now().UnixNano()
+	now := time.Now().UnixNano()
 	if int64(ttl) > never-now {
 		return never
 	}

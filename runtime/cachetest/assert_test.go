@@ -2,9 +2,11 @@ package cachetest_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 	"github.com/cachegen/cachegen/runtime/cachetest"
@@ -143,6 +145,10 @@ func outcomes(t *testing.T) map[cacheruntime.Outcome]*cacheruntime.Trace {
 	r.read.Skip(traced(cacheruntime.Skipped))
 	r.row(t.Context(), 0)
 	r.row(traced(cacheruntime.NegativeHit), 0)
+	<-time.After(time.Minute)
+	r.load = func(context.Context, int64) (string, error) { return "", errors.New("no connection") }
+	r.row(traced(cacheruntime.Stale), 7)
+	r.load = func(ctx context.Context, _ int64) (string, error) { return "row", points.Reach(ctx, "load") }
 	points.Hold("load")
 	var wg sync.WaitGroup
 	wg.Go(func() { r.row(t.Context(), 8) })

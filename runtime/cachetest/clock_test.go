@@ -1,6 +1,7 @@
 package cachetest_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -227,4 +228,29 @@ func TestClockExpiresEntries(t *testing.T) {
 	cachetest.Hit(t, r.expectRow(t, t.Context(), 7, "row"))
 	clock.Advance(1)
 	cachetest.Reason(t, r.expectRow(t, t.Context(), 7, "row"), cacheruntime.ReasonExpired)
+}
+
+func TestClockEndsPatience(t *testing.T) {
+	clock := cachetest.NewClock()
+	points := cachetest.NewPoints(t)
+	r := newRowReader(cachetest.New(t, cacheruntime.WithClock(clock)))
+	r.expectRow(t, t.Context(), 7, "row")
+	clock.Advance(time.Minute)
+
+	r.load = func(ctx context.Context, _ int64) (string, error) { return "new row", points.Reach(ctx, "load") }
+	points.Hold("load")
+	read := make(chan *cacheruntime.Trace, 1)
+	go func() { read <- r.expectRow(t, t.Context(), 7, "row") }()
+	points.Wait("load")
+	clock.Wait(t, 1)
+	clock.Advance(time.Second - 1)
+	select {
+	case trace := <-read:
+		t.Errorf("out of patience early: %v", trace)
+	default:
+	}
+	clock.Advance(1)
+	trace := <-read
+	cachetest.Stale(t, trace)
+	cachetest.Reason(t, trace, cacheruntime.ReasonSoft)
 }

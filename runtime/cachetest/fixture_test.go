@@ -85,13 +85,17 @@ type rowReader struct {
 }
 
 // newRowReader makes the read Row of a repository example.com/kit.Rows, whose
-// entries live for a minute and which remembers errNoRow. What it loads is "row" unless load is changed.
+// entries live for a minute, which serves them for an hour more if a load fails or
+// takes a second, and which remembers errNoRow. What it loads is "row" unless
+// load is changed.
 func newRowReader(cache *cacheruntime.Cache) *rowReader {
 	return &rowReader{
 		read: cacheruntime.NewRead(cache, cacheruntime.ReadConfig[string]{
 			Repository: "example.com/kit.Rows",
 			Method:     "Row",
 			TTL:        time.Minute,
+			Stale:      time.Hour,
+			Soft:       time.Second,
 			Negative:   []cacheruntime.Negative{{Err: errNoRow}},
 			Encode:     func(e *cacheruntime.Encoder, row string) { e.String(row) },
 			Decode:     func(d *cacheruntime.Decoder) string { return d.String() },
