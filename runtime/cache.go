@@ -19,14 +19,20 @@ type Cache struct {
 	table       *table
 	store       Store
 	loadTimeout time.Duration
-	clock       Clock // nil: the system's
-	observer    Observer
+	clock       Clock      // nil: the system's
+	observers   *observers // nil if there are none
 	problems    problemLog
 	closed      atomic.Bool
+
+	loadsRunning atomic.Int64
+	loadsWaiting atomic.Int64 // for those that are running: see WithMaxLoads
 
 	mu      sync.Mutex
 	methods map[methodName]*methodStats
 	byHand  *methodStats
+
+	methodsByID sync.Map // of *methodStats, by the id with which keys begin
+	evicted     evictions
 }
 
 type methodName struct{ repository, method string }
@@ -42,16 +48,20 @@ func New(opts ...Option) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cache{
+	c := &Cache{
 		table:       newTable(),
 		store:       store,
 		loadTimeout: o.loadTimeout,
 		clock:       o.clock,
-		observer:    o.observer,
 		problems:    problemLog{logger: o.logger},
 		methods:     map[methodName]*methodStats{},
-		byHand:      newMethodStats(methodName{}, o.observer),
-	}, nil
+	}
+	c.observers = newObservers(o.observers, &c.problems)
+	c.byHand = newMethodStats(methodName{}, c.observers)
+	if embedded, ok := store.(*bigcacheStore); ok {
+		embedded.onEvict = c.countEviction
+	}
+	return c, nil
 }
 
 // Close gives the memory of the cache back and closes its store. Afterwards
@@ -111,7 +121,7 @@ func (c *Cache) method(repository, method string) *methodStats {
 	name := methodName{repository, method}
 	stats := c.methods[name]
 	if stats == nil {
-		stats = newMethodStats(name, c.observer)
+		stats = newMethodStats(name, c.observers)
 		c.methods[name] = stats
 	}
 	return stats

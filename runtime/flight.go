@@ -21,8 +21,9 @@ type flight[V any] struct {
 	next    *flight[V] // of those who joined this one and may not have its outcome
 
 	// Set by the starter before the flight takes off.
-	fresh bool     // load even if there is a valid entry by now
-	slots []uint32 // of the tags known from the arguments, the entry's own included
+	fresh bool            // load even if there is a valid entry by now
+	slots []uint32        // of the tags known from the arguments, the entry's own included
+	ctx   context.Context // of the load, for observers; without its deadline
 
 	// abandoned is set by a starter that leaves and whose arguments may change.
 	abandoned atomic.Bool
@@ -152,6 +153,7 @@ func (r *Read[V]) wait(ctx context.Context, f *flight[V], starter bool) waited {
 
 // fly is the goroutine of a flight.
 func (r *Read[V]) fly(ctx context.Context, f *flight[V], loader Loader[V]) {
+	f.ctx = ctx
 	defer r.land(f)
 	if f.fresh || !r.recheck(f) {
 		r.load(ctx, f, loader)
@@ -172,10 +174,6 @@ func (r *Read[V]) land(f *flight[V]) {
 		if !f.returned {
 			f.entry.took = time.Since(f.began)
 		}
-		r.stats.add(0, countLoadTime, uint64(f.entry.took))
-		if f.failed || !f.returned {
-			r.stats.add(0, countLoadErrors, 1)
-		}
 	}
 
 	r.mu.Lock()
@@ -189,6 +187,9 @@ func (r *Read[V]) land(f *flight[V]) {
 		f.tainted = f.abandoned.Load()
 		close(f.done)
 	}()
+	if f.loaded {
+		r.stats.loaded(f.ctx, f.entry.took, f.loadError())
+	}
 	// Nobody can join any more. What they need is made while the starter still
 	// waits, as it may modify the value.
 	if joined && f.ended && f.err == nil && !r.cfg.Share {
@@ -199,17 +200,30 @@ func (r *Read[V]) land(f *flight[V]) {
 	}
 }
 
+// loadError is what counts as the error of the load: a negative outcome does not.
+func (f *flight[V]) loadError() error {
+	switch {
+	case f.failed:
+		return f.err
+	case f.returned:
+		return nil
+	case f.panicked != nil:
+		return f.panicked
+	}
+	return errExited
+}
+
 // recheck looks for an entry that an earlier flight stored after the caller had
 // looked for one. It reports whether there is one, which is the outcome then.
 func (r *Read[V]) recheck(f *flight[V]) bool {
 	var digest [sha256.Size]byte
 	var e entry
-	if r.fetch(0, f.key, storeKey(f.key, &digest), &e) != "" {
+	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e) != "" {
 		return false
 	}
 	value, err, ok := r.answer(&e, NewDecoder(e.payload))
 	if !ok {
-		r.damaged(0)
+		r.damaged(f.ctx, 0)
 		return false
 	}
 	f.value, f.err = value, err
@@ -280,7 +294,7 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 		ttl = r.cfg.Negative[n].TTL
 	case loader.DependsResult != nil:
 		if !completes(func() { loader.DependsResult(tags, f.value) }) {
-			r.stats.add(0, countUndecided, 1)
+			r.stats.note(f.ctx, 0, countUndecided, Event{Outcome: Undecided})
 			return 0, false
 		}
 	}
@@ -293,7 +307,7 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 		}
 	})
 	if !decided {
-		r.stats.add(0, countUndecided, 1)
+		r.stats.note(f.ctx, 0, countUndecided, Event{Outcome: Undecided})
 	}
 	if !decided || !store {
 		return 0, true
@@ -313,7 +327,7 @@ func (r *Read[V]) lifetime(loader Loader[V], value V) time.Duration {
 func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	e := &f.entry
 	if e.hitTest(r.cache.table) != "" {
-		r.stats.add(0, countOvertaken, 1)
+		r.stats.note(f.ctx, 0, countOvertaken, Event{Outcome: Overtaken})
 		return false
 	}
 	stored := *e
@@ -336,10 +350,10 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	}
 	err := errStorePanicked
 	completes(func() {
-		err = r.cache.store.Set(storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
+		err = r.cache.set(f.ctx, storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
 	})
 	if err != nil {
-		r.stats.add(0, countStoreErrors, 1)
+		r.stats.note(f.ctx, 0, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
 		r.report("the store cannot be written", err)
 		return false
 	}
@@ -360,7 +374,7 @@ func (r *Read[V]) encode(f *flight[V]) bool {
 	}()
 	payload, err := encoder.Encoded()
 	if err != nil {
-		r.stats.add(0, countUnencodable, 1)
+		r.stats.note(f.ctx, 0, countUnencodable, Event{Outcome: Unencodable, Err: err})
 		r.report("a result cannot be encoded", err)
 		return false
 	}

@@ -2,6 +2,7 @@ package cacheruntime
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"math"
 	"slices"
@@ -67,8 +68,9 @@ type Key struct {
 	digest  [32]byte
 	decoder Decoder
 	control *control
-	began   time.Time // of the call; set only while it is traced
-	reason  Reason    // why Lookup found nothing
+	ctx     context.Context // of the call; set only if it is traced or observed
+	began   time.Time       // likewise
+	reason  Reason          // why Lookup found nothing
 }
 
 // keyEntry is where an entry of a map lies in the buffer.
@@ -104,6 +106,7 @@ func (k *Key) Release() {
 	k.wild = false
 	k.entries = k.entries[:0]
 	k.control = nil
+	k.ctx = nil
 	k.reason = ""
 	k.decoder = Decoder{}
 	keyPool.Put(k)

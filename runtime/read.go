@@ -65,11 +65,13 @@ type Read[V any] struct {
 
 // NewRead is called by generated constructors.
 func NewRead[V any](cache *Cache, cfg ReadConfig[V]) *Read[V] {
+	id, stats := methodID(cfg.Repository, cfg.Method, cfg.Fingerprint), cache.method(cfg.Repository, cfg.Method)
+	cache.methodsByID.Store(id, stats)
 	return &Read[V]{
 		cache:   cache,
-		stats:   cache.method(cfg.Repository, cfg.Method),
+		stats:   stats,
 		cfg:     cfg,
-		id:      methodID(cfg.Repository, cfg.Method, cfg.Fingerprint),
+		id:      id,
 		name:    cfg.Repository + "." + cfg.Method,
 		sets:    partialSets(cfg.Patterns),
 		flights: map[string]*flight[V]{},
@@ -91,8 +93,8 @@ func (r *Read[V]) Key(ctx context.Context) *Key {
 	k.buf = append(k.buf, r.id[:]...)
 	k.args = len(k.buf)
 	k.control = controlOf(ctx)
-	if k.control.tracer() != nil {
-		k.began = time.Now()
+	if k.control.tracer() != nil || r.stats.observers != nil {
+		k.ctx, k.began = ctx, time.Now()
 	}
 	return k
 }
@@ -113,7 +115,7 @@ func (r *Read[V]) AllTag() Tag { return allTag(r.name, r.sets) }
 
 // Skip counts a call that a condition keeps from the cache.
 func (r *Read[V]) Skip(ctx context.Context) {
-	r.stats.add(0, countSkipped, 1)
+	r.stats.note(ctx, 0, countSkipped, Event{Outcome: Skipped, Reason: ReasonCondition})
 	if trace := controlOf(ctx).tracer(); trace != nil {
 		trace.add(Event{
 			Repository: r.cfg.Repository,
@@ -126,20 +128,20 @@ func (r *Read[V]) Skip(ctx context.Context) {
 
 // Lookup answers a call from the cache, if ok. Otherwise [Read.Load] is to be
 // called with the same key.
-func (r *Read[V]) Lookup(_ context.Context, key *Key) (result V, err error, ok bool) {
+func (r *Read[V]) Lookup(ctx context.Context, key *Key) (result V, err error, ok bool) {
 	if key.failed || key.control.bypasses() || key.control.refreshes() || r.cache.closed.Load() {
 		return result, nil, false
 	}
 	var e entry
 	whole := unsafe.String(unsafe.SliceData(key.buf), len(key.buf))
-	key.reason = r.fetch(key.stripe, whole, storeKey(whole, &key.digest), &e)
+	key.reason = r.fetch(ctx, key.stripe, whole, storeKey(whole, &key.digest), &e)
 	if key.reason != "" {
 		return result, nil, false
 	}
 	key.decoder = Decoder{data: e.payload}
 	result, err, ok = r.answer(&e, &key.decoder)
 	if !ok {
-		key.reason = r.damaged(key.stripe)
+		key.reason = r.damaged(ctx, key.stripe)
 		return result, nil, false
 	}
 	r.record(key, e.outcome(), "", false)
@@ -162,10 +164,10 @@ func storeKey(key string, digest *[sha256.Size]byte) string {
 
 // fetch gets the entry of a key. It tells why there is none that may be served,
 // or "".
-func (r *Read[V]) fetch(stripe uint32, key, storeKey string, e *entry) Reason {
+func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string, e *entry) Reason {
 	data, ok, err := r.cache.store.Get(storeKey)
 	if err != nil {
-		r.stats.add(stripe, countStoreErrors, 1)
+		r.stats.note(ctx, stripe, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
 		r.report("the store cannot be read", err)
 		return ReasonStoreError
 	}
@@ -173,7 +175,7 @@ func (r *Read[V]) fetch(stripe uint32, key, storeKey string, e *entry) Reason {
 		return ReasonAbsent
 	}
 	if !e.parse(data) {
-		return r.damaged(stripe)
+		return r.damaged(ctx, stripe)
 	}
 	long := e.flags&flagLong != 0
 	if long != (len(key) > maxStoreKey) || long && string(e.key) != key {
@@ -210,8 +212,8 @@ func (r *Read[V]) decode(d *Decoder) (value V, ok bool) {
 	return value, true
 }
 
-func (r *Read[V]) damaged(stripe uint32) Reason {
-	r.stats.add(stripe, countUndecodable, 1)
+func (r *Read[V]) damaged(ctx context.Context, stripe uint32) Reason {
+	r.stats.note(ctx, stripe, countUndecodable, Event{Outcome: Undecodable, Err: errMalformed})
 	r.report("an entry cannot be decoded", errMalformed)
 	return ReasonUndecodable
 }
@@ -253,20 +255,26 @@ func (r *Read[V]) expiry(ttl time.Duration) int64 {
 	return now + int64(ttl)
 }
 
-// record counts a call and traces it.
+// record counts a call, traces it and tells the observers.
 func (r *Read[V]) record(key *Key, outcome Outcome, reason Reason, stored bool) {
 	r.stats.add(key.stripe, outcomeCount(outcome), 1)
-	if trace := key.control.tracer(); trace != nil {
-		trace.add(Event{
-			Repository: r.cfg.Repository,
-			Method:     r.cfg.Method,
-			Outcome:    outcome,
-			Reason:     reason,
-			Key:        r.render(key),
-			Stored:     stored,
-			Duration:   time.Since(key.began),
-		})
+	trace := key.control.tracer()
+	if trace == nil && r.stats.observers == nil {
+		return
 	}
+	event := Event{
+		Repository: r.cfg.Repository,
+		Method:     r.cfg.Method,
+		Outcome:    outcome,
+		Reason:     reason,
+		Stored:     stored,
+		Duration:   time.Since(key.began),
+	}
+	if trace != nil {
+		event.Key = r.render(key)
+		trace.add(event)
+	}
+	r.stats.tell(key.ctx, event)
 }
 
 func outcomeCount(outcome Outcome) count {
