@@ -453,12 +453,19 @@ func (f observerFunc) Observe(ctx context.Context, e Event) { f(ctx, e) }
 
 func TestObserverGetsTheContext(t *testing.T) {
 	type caller struct{}
-	r := newPosts(t, nil, WithObserver(observerFunc(func(ctx context.Context, e Event) {
+	r := newPosts(t, nil, WithMaxBytes(minMaxBytes), WithObserver(observerFunc(func(ctx context.Context, e Event) {
 		if ctx.Value(caller{}) != "me" {
 			t.Errorf("the context of %v is not of the call", e)
 		}
 	})))
 	ctx := context.WithValue(t.Context(), caller{}, "me")
+	for id := range int64(30) {
+		r.set(post{ID: id, Title: strings.Repeat("filling", 10<<10)})
+		r.title(ctx, id)
+	}
+	if r.cache.Stats().Evictions == 0 {
+		t.Error("nothing was evicted")
+	}
 	r.title(ctx, 7)
 	r.title(ctx, 7)
 	r.title(Bypass(ctx), 7)
