@@ -20,7 +20,7 @@ type Cache struct {
 	store       Store
 	loadTimeout time.Duration
 	clock       Clock      // nil: the system's
-	observers   *observers // nil if there are none
+	observer    *observers // nil if there is none
 	problems    problemLog
 	closed      atomic.Bool
 
@@ -56,8 +56,8 @@ func New(opts ...Option) (*Cache, error) {
 		problems:    problemLog{logger: o.logger},
 		methods:     map[methodName]*methodStats{},
 	}
-	c.observers = newObservers(o.observers, &c.problems)
-	c.byHand = newMethodStats(methodName{}, c.observers)
+	c.observer = newObservers(o.observers, &c.problems)
+	c.byHand = newMethodStats(methodName{}, c.observer)
 	if embedded, ok := store.(*bigcacheStore); ok {
 		embedded.onEvict = c.countEviction
 	}
@@ -121,7 +121,7 @@ func (c *Cache) method(repository, method string) *methodStats {
 	name := methodName{repository, method}
 	stats := c.methods[name]
 	if stats == nil {
-		stats = newMethodStats(name, c.observers)
+		stats = newMethodStats(name, c.observer)
 		c.methods[name] = stats
 	}
 	return stats

@@ -2,7 +2,6 @@ package cacheruntime
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"math"
 	"slices"
@@ -68,9 +67,8 @@ type Key struct {
 	digest  [32]byte
 	decoder Decoder
 	control *control
-	ctx     context.Context // of the call; set only if it is traced or observed
-	began   time.Time       // likewise
-	reason  Reason          // why Lookup found nothing
+	began   time.Time // of the call; set only if it is traced or observed
+	reason  Reason    // why Lookup found nothing
 }
 
 // keyEntry is where an entry of a map lies in the buffer.
@@ -106,7 +104,6 @@ func (k *Key) Release() {
 	k.wild = false
 	k.entries = k.entries[:0]
 	k.control = nil
-	k.ctx = nil
 	k.reason = ""
 	k.decoder = Decoder{}
 	keyPool.Put(k)

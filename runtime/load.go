@@ -79,7 +79,7 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 	var last *flight[V] // that was not for this call
 	for {
 		if err := ctx.Err(); err != nil && !r.cfg.Infallible {
-			return r.leave(key, Miss, err)
+			return r.leave(ctx, key, Miss, err)
 		}
 		f, starter := r.board(string(key.buf), last)
 		if starter {
@@ -90,9 +90,9 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 		switch r.wait(ctx, f, starter) {
 		case waitedLeft:
 			if starter {
-				return r.leave(key, Miss, ctx.Err())
+				return r.leave(ctx, key, Miss, ctx.Err())
 			}
-			return r.leave(key, Joined, ctx.Err())
+			return r.leave(ctx, key, Joined, ctx.Err())
 		case waitedLate:
 			last = nil
 			continue
@@ -106,13 +106,13 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 
 // through makes the call without the cache.
 func (r *Read[V]) through(ctx context.Context, key *Key, loader Loader[V], outcome Outcome, reason Reason) (V, error) {
-	defer r.record(key, outcome, reason, false)
+	defer r.record(ctx, key, outcome, reason, false)
 	return loader.Call(ctx)
 }
 
 // leave ends a call whose context has ended.
-func (r *Read[V]) leave(key *Key, outcome Outcome, err error) (V, error) {
-	r.record(key, outcome, ReasonLeft, false)
+func (r *Read[V]) leave(ctx context.Context, key *Key, outcome Outcome, err error) (V, error) {
+	r.record(ctx, key, outcome, ReasonLeft, false)
 	var zero V
 	return zero, err
 }
@@ -145,12 +145,12 @@ func (r *Read[V]) take(ctx context.Context, key *Key, loader Loader[V], f *fligh
 	}
 	switch {
 	case f.panicked != nil:
-		r.record(key, outcome, reason, false)
+		r.record(ctx, key, outcome, reason, false)
 		panic(f.panicked)
 	case f.lapsed, f.exited && r.cfg.Infallible:
 		return r.through(ctx, key, loader, outcome, reason)
 	case f.exited:
-		r.record(key, outcome, reason, false)
+		r.record(ctx, key, outcome, reason, false)
 		var zero V
 		return zero, errExited
 	}
@@ -162,7 +162,7 @@ func (r *Read[V]) take(ctx context.Context, key *Key, loader Loader[V], f *fligh
 			return r.through(ctx, key, loader, Skipped, ReasonUnencodable)
 		}
 	}
-	r.record(key, outcome, reason, f.stored)
+	r.record(ctx, key, outcome, reason, f.stored)
 	return value, f.err
 }
 

@@ -482,7 +482,7 @@ func TestSeveralObservers(t *testing.T) {
 	if !slices.Equal(told, []string{"a", "b"}) {
 		t.Errorf("told %q", told)
 	}
-	if r := newPosts(t, nil, WithObserver(nil)); r.cache.observers != nil {
+	if r := newPosts(t, nil, WithObserver(nil)); r.cache.observer != nil {
 		t.Error("nil is an observer")
 	}
 }

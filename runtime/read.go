@@ -93,8 +93,8 @@ func (r *Read[V]) Key(ctx context.Context) *Key {
 	k.buf = append(k.buf, r.id[:]...)
 	k.args = len(k.buf)
 	k.control = controlOf(ctx)
-	if k.control.tracer() != nil || r.stats.observers != nil {
-		k.ctx, k.began = ctx, time.Now()
+	if k.control.tracer() != nil || r.stats.observer != nil {
+		k.began = time.Now()
 	}
 	return k
 }
@@ -144,7 +144,7 @@ func (r *Read[V]) Lookup(ctx context.Context, key *Key) (result V, err error, ok
 		key.reason = r.damaged(ctx, key.stripe)
 		return result, nil, false
 	}
-	r.record(key, e.outcome(), "", false)
+	r.record(ctx, key, e.outcome(), "", false)
 	return result, err, true
 }
 
@@ -256,10 +256,10 @@ func (r *Read[V]) expiry(ttl time.Duration) int64 {
 }
 
 // record counts a call, traces it and tells the observers.
-func (r *Read[V]) record(key *Key, outcome Outcome, reason Reason, stored bool) {
+func (r *Read[V]) record(ctx context.Context, key *Key, outcome Outcome, reason Reason, stored bool) {
 	r.stats.add(key.stripe, outcomeCount(outcome), 1)
 	trace := key.control.tracer()
-	if trace == nil && r.stats.observers == nil {
+	if trace == nil && r.stats.observer == nil {
 		return
 	}
 	event := Event{
@@ -274,7 +274,7 @@ func (r *Read[V]) record(key *Key, outcome Outcome, reason Reason, stored bool) 
 		event.Key = r.render(key)
 		trace.add(event)
 	}
-	r.stats.tell(key.ctx, event)
+	r.stats.tell(ctx, event)
 }
 
 func outcomeCount(outcome Outcome) count {

@@ -239,7 +239,7 @@ const (
 // that cores which count at the same time do not share a cache line.
 type methodStats struct {
 	methodName
-	observers *observers // nil if there are none
+	observer  *observers // nil if there is none
 	stripes   []stripe   // a power of two of them
 	loadTimes histogramCounters
 }
@@ -251,9 +251,9 @@ type stripe struct {
 
 const maxStripes = 64
 
-func newMethodStats(name methodName, observers *observers) *methodStats {
+func newMethodStats(name methodName, observer *observers) *methodStats {
 	n := min(maxStripes, 1<<bits.Len(uint(runtime.GOMAXPROCS(0)-1)))
-	return &methodStats{methodName: name, observers: observers, stripes: make([]stripe, n)}
+	return &methodStats{methodName: name, observer: observer, stripes: make([]stripe, n)}
 }
 
 // add counts on one of the stripes: any number will do, best one that is
@@ -270,11 +270,11 @@ func (m *methodStats) note(ctx context.Context, on uint32, what count, e Event) 
 
 // tell tells the observers, if there are any.
 func (m *methodStats) tell(ctx context.Context, e Event) {
-	if m.observers == nil {
+	if m.observer == nil {
 		return
 	}
 	e.Repository, e.Method = m.repository, m.method
-	m.observers.tell(ctx, e)
+	m.observer.tell(ctx, e)
 }
 
 // loaded counts the end of a load, and tells the observers. The error is nil for a

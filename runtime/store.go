@@ -69,7 +69,7 @@ func (c *Cache) countEviction(key string, data []byte) {
 		}
 	}
 	m.add(0, countEvictions, 1)
-	if c.observers == nil {
+	if c.observer == nil {
 		return
 	}
 	c.evicted.mu.Lock()
@@ -81,7 +81,7 @@ func (c *Cache) countEviction(key string, data []byte) {
 // context is that of the load whose entry took the room, or of one that stored its
 // entry at the same time.
 func (c *Cache) tellEvictions(ctx context.Context) {
-	if c.observers == nil {
+	if c.observer == nil {
 		return
 	}
 	c.evicted.mu.Lock()
