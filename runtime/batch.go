@@ -128,7 +128,7 @@ func (l *batchLoad[K, V]) lookup() {
 			continue
 		}
 		if c.key.control.looksUp(r.cache) {
-			value, err, outcome, ok := r.lookup(c.key)
+			value, err, outcome, ok := r.lookup(l.ctx, c.key)
 			if ok {
 				l.hit(c, value, err, outcome)
 				c.key.Release()
@@ -183,7 +183,7 @@ func (l *batchLoad[K, V]) refresh() {
 		held := c.key.held
 		value, err, ok := r.answer(held, NewDecoder(held.payload))
 		if !ok {
-			c.key.held, c.key.reason = nil, r.damaged(c.key.stripe)
+			c.key.held, c.key.reason = nil, r.damaged(l.ctx, c.key.stripe)
 			continue
 		}
 		l.hit(c, value, err, held.outcome())
@@ -231,7 +231,7 @@ func (l *batchLoad[K, V]) wait() error {
 			if c.ended {
 				continue
 			}
-			how := c.call.wait(p)
+			how := c.call.wait(l.ctx, p)
 			c.aboard = false
 			if !c.isFor(how) {
 				again = append(again, c)
@@ -397,6 +397,9 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
 		keys = append(keys, s.flight.key)
 	}
 	ctx := insideLoad(l.ctx, r.cache, keys...)
+	for _, s := range t.seats {
+		s.flight.ctx = ctx
+	}
 	if turns != nil {
 		if got, _ := r.queue(ctx, t.trip, turns); got {
 			defer func() { <-turns }()

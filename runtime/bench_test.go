@@ -2,11 +2,12 @@ package cacheruntime
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 )
 
-func benchPosts(b *testing.B) *posts {
-	r := newPosts(b, nil)
+func benchPosts(b *testing.B, opts ...Option) *posts {
+	r := newPosts(b, nil, opts...)
 	r.depends = func(id int64) []Tag { return []Tag{postTag(id)} }
 	r.dependsResult = func(p *post) []Tag { return []Tag{authorTag(p.Author)} }
 	r.set(post{ID: 7, Author: 3, Title: "On caching what changes"})
@@ -39,6 +40,34 @@ func BenchmarkHitParallel(b *testing.B) {
 				b.Error(p, err)
 				return
 			}
+		}
+	})
+}
+
+// BenchmarkHitObserved is a hit of which an observer is told that counts.
+func BenchmarkHitObserved(b *testing.B) {
+	var told atomic.Uint64
+	r := benchPosts(b, WithObserver(observerFunc(func(context.Context, Event) { told.Add(1) })))
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		if p, err := r.get(ctx, 7); err != nil || p.ID != 7 {
+			b.Fatal(p, err)
+		}
+	}
+	if told.Load() < uint64(b.N) {
+		b.Errorf("told %d times of %d hits", told.Load(), b.N)
+	}
+}
+
+// BenchmarkCount is what counting adds to a hit; in parallel the cores must not
+// slow each other down.
+func BenchmarkCount(b *testing.B) {
+	m := newMethodStats(methodName{}, nil)
+	b.RunParallel(func(pb *testing.PB) {
+		stripe := keyStripes.Add(1)
+		for pb.Next() {
+			m.add(stripe, countHits, 1)
 		}
 	})
 }

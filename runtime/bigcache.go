@@ -32,6 +32,7 @@ type bigcacheStore struct {
 	cache     atomic.Pointer[bigcache.BigCache] // nil once it is closed
 	maxEntry  int
 	evictions atomic.Uint64
+	onEvict   func(key string, entry []byte) // under the lock of a shard; nil, or set before the first entry is
 }
 
 func newBigcacheStore(maxBytes int64) (*bigcacheStore, error) {
@@ -60,13 +61,23 @@ func newBigcacheStore(maxBytes int64) (*bigcacheStore, error) {
 		HardMaxCacheSize:   int(megabytes),
 		Hasher:             seededHasher{maphash.MakeSeed()},
 		Logger:             log.New(io.Discard, "", 0),
-		OnRemoveWithReason: func(string, []byte, bigcache.RemoveReason) { s.evictions.Add(1) },
+		OnRemoveWithReason: s.removed,
 	}.OnRemoveFilterSet(bigcache.NoSpace))
 	if err != nil {
 		return nil, err
 	}
 	s.cache.Store(cache)
 	return s, nil
+}
+
+// removed is called by bigcache for an entry that it gives up to make room, under
+// the lock of its shard. It is not called for what was overwritten before: that has
+// lost its hash, by which bigcache knows that it is not the entry of its key any more.
+func (s *bigcacheStore) removed(key string, entry []byte, _ bigcache.RemoveReason) {
+	s.evictions.Add(1)
+	if s.onEvict != nil {
+		s.onEvict(key, entry)
+	}
 }
 
 // seededHasher makes it impossible to choose keys that collide.

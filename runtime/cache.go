@@ -19,8 +19,8 @@ type Cache struct {
 	table       *table
 	store       Store
 	loadTimeout time.Duration
-	clock       Clock // nil: the system's
-	observer    Observer
+	clock       Clock         // nil: the system's
+	observer    *observers    // nil if there is none
 	turns       chan struct{} // has room for as many loads as may run; nil without a limit
 	problems    problemLog
 	closed      atomic.Bool
@@ -30,6 +30,9 @@ type Cache struct {
 	mu      sync.Mutex
 	methods map[methodName]*methodStats
 	byHand  *methodStats
+
+	methodsByID sync.Map // of *methodStats, by the id with which keys begin
+	evicted     evictions
 }
 
 type methodName struct{ repository, method string }
@@ -50,10 +53,13 @@ func New(opts ...Option) (*Cache, error) {
 		store:       store,
 		loadTimeout: o.loadTimeout,
 		clock:       o.clock,
-		observer:    o.observer,
 		problems:    problemLog{logger: o.logger},
 		methods:     map[methodName]*methodStats{},
-		byHand:      newMethodStats(methodName{}, o.observer),
+	}
+	cache.observer = newObservers(o.observers, &cache.problems)
+	cache.byHand = newMethodStats(methodName{}, cache.observer)
+	if embedded, ok := store.(*bigcacheStore); ok {
+		embedded.onEvict = cache.countEviction
 	}
 	if o.maxLoadsGiven {
 		cache.turns = make(chan struct{}, o.maxLoads)

@@ -119,7 +119,7 @@ const (
 // limits allow, as it would without a cache; who joined does not wait for a load
 // that ignores its deadline, or that waits in turn for a load in which the caller
 // is. Unless the flight has landed, the call has quit it.
-func (c *call[V]) wait(p *patience) waited {
+func (c *call[V]) wait(ctx context.Context, p *patience) waited {
 	f := c.flight
 	select {
 	case <-f.done:
@@ -148,7 +148,7 @@ func (c *call[V]) wait(p *patience) waited {
 		case <-late:
 			how = waitedLate
 		case <-soft:
-			if value, ok := c.stale(); ok {
+			if value, ok := c.stale(ctx); ok {
 				c.value = value
 				how = waitedSoft
 			}
@@ -212,7 +212,8 @@ func (c *call[V]) mayTake(f *flight[V]) bool {
 	case c.key.control.refreshes():
 		return f.fresh && f.loaded && after
 	}
-	return after || f.checkable && f.entry.hitTest(c.read.cache) == ""
+	e := f.entry // a copy, as others test it at the same time
+	return after || f.checkable && e.hitTest(c.read.cache) == ""
 }
 
 // goOn ends the call with the expired value, if there is one and loads of its key
@@ -225,14 +226,14 @@ func (c *call[V]) goOn(ctx context.Context) bool {
 }
 
 // stale returns the expired value, if there is one that may be served.
-func (c *call[V]) stale() (value V, ok bool) {
+func (c *call[V]) stale(ctx context.Context) (value V, ok bool) {
 	held := c.key.held
 	if held == nil || !held.staleTest(c.read.cache) {
 		return value, false
 	}
 	value, _, ok = c.read.answer(held, NewDecoder(held.payload))
 	if !ok {
-		c.read.damaged(c.key.stripe)
+		c.read.damaged(ctx, c.key.stripe)
 	}
 	return value, ok
 }
@@ -240,7 +241,7 @@ func (c *call[V]) stale() (value V, ok bool) {
 // serveStale ends the call with the expired value, if there is one that may be
 // served.
 func (c *call[V]) serveStale(ctx context.Context, why Reason) bool {
-	value, ok := c.stale()
+	value, ok := c.stale(ctx)
 	if ok {
 		c.value, c.exists = value, true
 		c.record(ctx, Stale, why, false)

@@ -23,12 +23,13 @@ type flight[V any] struct {
 	next    *flight[V] // of those who joined this one and may not have its outcome
 
 	// Set by the starter before the flight takes off.
-	stats      *methodStats // of the method that loads
-	slots      []uint32     // of the tags known from the arguments, the entry's own included
-	fresh      bool         // load even if there is a valid entry by now
-	many       bool         // a batch loads it
-	background bool         // nobody waits for it, at first
-	infallible bool         // the method that loads returns no error
+	stats      *methodStats    // of the method that loads
+	slots      []uint32        // of the tags known from the arguments, the entry's own included
+	ctx        context.Context // of the load, for observers; without its deadline
+	fresh      bool            // load even if there is a valid entry by now
+	many       bool            // a batch loads it
+	background bool            // nobody waits for it, at first
+	infallible bool            // the method that loads returns no error
 
 	// abandoned is set by a starter that leaves and whose arguments may change.
 	abandoned atomic.Bool
@@ -141,6 +142,7 @@ func (r *Read[V]) quit(f *flight[V]) {
 
 // fly is the goroutine of a flight that loads one key.
 func (r *Read[V]) fly(ctx context.Context, f *flight[V], loader Loader[V]) {
+	f.ctx = ctx
 	defer func() {
 		if !f.ended {
 			f.panicked = caught(recover())
@@ -217,12 +219,12 @@ func (f *flight[V]) isFailure() bool {
 func (r *Read[V]) recheck(f *flight[V]) bool {
 	var digest [sha256.Size]byte
 	var e entry
-	if r.fetch(0, f.key, storeKey(f.key, &digest), &e) != "" {
+	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e) != "" {
 		return false
 	}
 	value, err, ok := r.answer(&e, NewDecoder(e.payload))
 	if !ok {
-		r.damaged(0)
+		r.damaged(f.ctx, 0)
 		return false
 	}
 	f.value, f.err = value, err
@@ -286,7 +288,7 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 		ttl = r.cfg.Negative[n].TTL
 	case loader.DependsResult != nil:
 		if !completes(func() { loader.DependsResult(tags, f.value) }) {
-			r.stats.add(0, countUndecided, 1)
+			r.stats.note(f.ctx, 0, countUndecided, Event{Outcome: Undecided})
 			return 0, false
 		}
 	}
@@ -299,7 +301,7 @@ func (r *Read[V]) judge(f *flight[V], loader Loader[V], tags *Tags) (ttl time.Du
 		}
 	})
 	if !decided {
-		r.stats.add(0, countUndecided, 1)
+		r.stats.note(f.ctx, 0, countUndecided, Event{Outcome: Undecided})
 	}
 	if !decided || !store {
 		return 0, true
@@ -319,7 +321,7 @@ func (r *Read[V]) lifetime(loader Loader[V], value V) time.Duration {
 func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	e := &f.entry
 	if e.hitTest(r.cache) != "" {
-		r.stats.add(0, countOvertaken, 1)
+		r.stats.note(f.ctx, 0, countOvertaken, Event{Outcome: Overtaken})
 		return false
 	}
 	stored := *e
@@ -345,10 +347,10 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	}
 	err := errStorePanicked
 	completes(func() {
-		err = r.cache.store.Set(storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
+		err = r.cache.set(f.ctx, storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
 	})
 	if err != nil {
-		r.stats.add(0, countStoreErrors, 1)
+		r.stats.note(f.ctx, 0, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
 		r.report("the store cannot be written", err)
 		return false
 	}
@@ -369,7 +371,7 @@ func (r *Read[V]) encode(f *flight[V]) bool {
 	}()
 	payload, err := encoder.Encoded()
 	if err != nil {
-		r.stats.add(0, countUnencodable, 1)
+		r.stats.note(f.ctx, 0, countUnencodable, Event{Outcome: Unencodable, Err: err})
 		r.report("a result cannot be encoded", err)
 		return false
 	}

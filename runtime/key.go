@@ -67,7 +67,7 @@ type Key struct {
 	digest  [32]byte
 	decoder Decoder
 	control *control
-	began   time.Time // of the call; set only while it is traced
+	began   time.Time // of the call; set only if it is traced or observed
 	reason  Reason    // why Lookup found nothing
 	held    *entry    // what it found nevertheless
 	early   bool      // which is valid, and to be loaded again before it expires

@@ -116,6 +116,11 @@ func (r *Read[V]) visit(ctx context.Context, t *trip, flights []*flight[V], stat
 		for _, f := range flights {
 			f.entry.took = took
 		}
+		if value := recover(); value != nil {
+			panicked := newPanicError(value)
+			stats.loaded(ctx, took, panicked)
+			panic(panicked)
+		}
 		stats.loaded(ctx, took, err)
 	}()
 	err = call(ctx)

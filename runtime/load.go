@@ -88,7 +88,7 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 			c.record(ctx, key.held.outcome(), "", false)
 			return value, err
 		}
-		key.held, key.reason = nil, r.damaged(key.stripe)
+		key.held, key.reason = nil, r.damaged(ctx, key.stripe)
 	}
 	p := r.patience(ctx, r.cfg.Soft, r.cfg.Hard, c.infallible)
 	defer p.stop()
@@ -116,7 +116,7 @@ func (c *call[V]) run(ctx context.Context, p *patience, loader Loader[V]) {
 		if c.starter {
 			go r.fly(insideLoad(ctx, r.cache, c.flight.key), c.flight, loader)
 		}
-		how := c.wait(p)
+		how := c.wait(ctx, p)
 		if c.isFor(how) {
 			c.settle(ctx, how, p)
 			return

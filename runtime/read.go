@@ -66,11 +66,13 @@ type Read[V any] struct {
 
 // NewRead is called by generated constructors.
 func NewRead[V any](cache *Cache, cfg ReadConfig[V]) *Read[V] {
+	id, stats := methodID(cfg.Repository, cfg.Method, cfg.Fingerprint), cache.method(cfg.Repository, cfg.Method)
+	cache.methodsByID.Store(id, stats)
 	return &Read[V]{
 		cache:   cache,
-		stats:   cache.method(cfg.Repository, cfg.Method),
+		stats:   stats,
 		cfg:     cfg,
-		id:      methodID(cfg.Repository, cfg.Method, cfg.Fingerprint),
+		id:      id,
 		name:    cfg.Repository + "." + cfg.Method,
 		sets:    partialSets(cfg.Patterns),
 		flights: map[string]*flight[V]{},
@@ -131,7 +133,7 @@ func (r *Read[V]) Lookup(ctx context.Context, key *Key) (result V, err error, ok
 	if key.failed || !key.control.looksUp(r.cache) || r.cache.closed.Load() {
 		return result, nil, false
 	}
-	result, err, outcome, ok := r.lookup(key)
+	result, err, outcome, ok := r.lookup(ctx, key)
 	if ok {
 		r.record(ctx, r.stats, key, outcome, "", false)
 	}
@@ -141,10 +143,10 @@ func (r *Read[V]) Lookup(ctx context.Context, key *Key) (result V, err error, ok
 // lookup looks for the outcome of a call. If there is none, the key knows why, and
 // holds the entry if that may be of use: if it has expired but may be served in
 // want of a better one, or if it is to be loaded again early.
-func (r *Read[V]) lookup(key *Key) (result V, err error, outcome Outcome, ok bool) {
+func (r *Read[V]) lookup(ctx context.Context, key *Key) (result V, err error, outcome Outcome, ok bool) {
 	var e entry
 	whole := unsafe.String(unsafe.SliceData(key.buf), len(key.buf))
-	key.reason = r.fetch(key.stripe, whole, storeKey(whole, &key.digest), &e)
+	key.reason = r.fetch(ctx, key.stripe, whole, storeKey(whole, &key.digest), &e)
 	switch {
 	case key.reason == "" && !r.early(&e):
 	case key.reason == "":
@@ -160,7 +162,7 @@ func (r *Read[V]) lookup(key *Key) (result V, err error, outcome Outcome, ok boo
 	key.decoder = Decoder{data: e.payload}
 	result, err, ok = r.answer(&e, &key.decoder)
 	if !ok {
-		key.reason = r.damaged(key.stripe)
+		key.reason = r.damaged(ctx, key.stripe)
 		return result, nil, "", false
 	}
 	return result, err, e.outcome(), true
@@ -182,10 +184,10 @@ func storeKey(key string, digest *[sha256.Size]byte) string {
 
 // fetch gets the entry of a key. It tells why there is none that may be served,
 // or "".
-func (r *Read[V]) fetch(stripe uint32, key, storeKey string, e *entry) Reason {
+func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string, e *entry) Reason {
 	data, ok, err := r.cache.store.Get(storeKey)
 	if err != nil {
-		r.stats.add(stripe, countStoreErrors, 1)
+		r.stats.note(ctx, stripe, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
 		r.report("the store cannot be read", err)
 		return ReasonStoreError
 	}
@@ -193,7 +195,7 @@ func (r *Read[V]) fetch(stripe uint32, key, storeKey string, e *entry) Reason {
 		return ReasonAbsent
 	}
 	if !e.parse(data) {
-		return r.damaged(stripe)
+		return r.damaged(ctx, stripe)
 	}
 	long := e.flags&flagLong != 0
 	if long != (len(key) > maxStoreKey) || long && string(e.key) != key {
@@ -235,8 +237,8 @@ func (r *Read[V]) isNil(value V) bool {
 	return r.cfg.IsNil != nil && r.cfg.IsNil(value)
 }
 
-func (r *Read[V]) damaged(stripe uint32) Reason {
-	r.stats.add(stripe, countUndecodable, 1)
+func (r *Read[V]) damaged(ctx context.Context, stripe uint32) Reason {
+	r.stats.note(ctx, stripe, countUndecodable, Event{Outcome: Undecodable, Err: errMalformed})
 	r.report("an entry cannot be decoded", errMalformed)
 	return ReasonUndecodable
 }

@@ -24,16 +24,18 @@ type Counts struct {
 	Joined        uint64        // answered by a load that another call started
 	Skipped       uint64        // not cached: a condition, a key that failed and the like
 	Bypassed      uint64        // see Bypass; also calls after Close
-	Loads         uint64        // calls of the repository to fill the cache
+	Loads         uint64        // calls of the repository to fill the cache, those that are under way included
 	Refreshes     uint64        // loads in the background, before the entry expired
 	LoadErrors    uint64        // loads that panicked or returned an error, other than a negative one
-	LoadTime      time.Duration // of all loads together
+	LoadTime      time.Duration // of all loads together that have ended; the Sum of LoadTimes
+	LoadTimes     Histogram     // of the loads that have ended
 	Overtaken     uint64        // results not stored because of an invalidation during their load
 	StoreErrors   uint64        // failures of the store
 	Undecodable   uint64        // entries that were damaged
 	Unencodable   uint64        // results that could not be encoded
 	Undecided     uint64        // results whose tags, lifetime or condition could not be evaluated
 	Marks         uint64        // times that tags were marked: writes in progress or in doubt
+	Evictions     uint64        // entries that the embedded store gave up for lack of space: see [WithMaxBytes]
 	Invalidations Invalidations // steps in which tags were invalidated
 }
 
@@ -76,12 +78,14 @@ func (c *Counts) add(d Counts) {
 	c.Refreshes += d.Refreshes
 	c.LoadErrors += d.LoadErrors
 	c.LoadTime += d.LoadTime
+	c.LoadTimes.add(d.LoadTimes)
 	c.Overtaken += d.Overtaken
 	c.StoreErrors += d.StoreErrors
 	c.Undecodable += d.Undecodable
 	c.Unencodable += d.Unencodable
 	c.Undecided += d.Undecided
 	c.Marks += d.Marks
+	c.Evictions += d.Evictions
 	c.Invalidations.add(d.Invalidations)
 }
 
@@ -98,9 +102,12 @@ func (i *Invalidations) add(j Invalidations) {
 // Stats is what a cache did since it was made. Numbers of calls that are under
 // way may be there in part.
 type Stats struct {
-	Counts                // of all methods and of what is invalidated by hand
+	Counts                // of all methods, and of what belongs to none
 	Methods []MethodStats // sorted by repository and method
 	Store   StoreStats    // zero if the store does not report it
+
+	LoadsRunning int // now
+	LoadsWaiting int // now, for loads that are running: see [WithMaxLoads]
 }
 
 // MethodStats is what happened in one method.
@@ -131,38 +138,69 @@ func (c *Cache) Stats() Stats {
 	if reporter, ok := c.store.(StoreReporter); ok {
 		stats.Store = reporter.StoreStats()
 	}
+	stats.LoadsRunning = int(c.loadsRunning.Load())
+	stats.LoadsWaiting = int(c.loadsWaiting.Load())
 	return stats
 }
 
-// String renders the stats as a table for people.
+// String renders the stats for people: a table, and below it in words what there is
+// besides.
 func (s Stats) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "hits\tnegative\tmisses\tjoined\tratio\tloads\terrors\tmean load\tskipped\tbypassed\tovertaken\tinvalidations\t  method")
+	fmt.Fprintln(w, "hits\tnegative\tstale\tmisses\tjoined\tratio\tloads\terrors\tp50\tp99\tovertaken\tevicted\tskipped\tbypassed\tinvalidations\t  method")
 	for _, m := range s.Methods {
 		m.Counts.write(w, shortName(m.Repository)+"."+m.Method)
 	}
 	s.Counts.write(w, "total")
 	w.Flush()
-	fmt.Fprintf(&b, "store: %d entries, %d bytes, %d evictions", s.Store.Entries, s.Store.Bytes, s.Store.Evictions)
-	if s.StoreErrors+s.Undecodable+s.Unencodable+s.Undecided > 0 {
-		fmt.Fprintf(&b, ", %d errors, %d undecodable, %d unencodable, %d undecided", s.StoreErrors, s.Undecodable, s.Unencodable, s.Undecided)
-	}
-	b.WriteByte('\n')
+	fmt.Fprintf(&b, "store: %d entries, %d bytes, %d evictions\n", s.Store.Entries, s.Store.Bytes, s.Store.Evictions)
+	i := s.Invalidations
+	writeNumbers(&b, "loads", []number{
+		{uint64(s.LoadsRunning), "running"}, {uint64(s.LoadsWaiting), "waiting"}, {s.Refreshes, "early refreshes"},
+	})
+	writeNumbers(&b, "invalidations", []number{
+		{i.Writes, "by writes"}, {i.Failed, "by failed writes"}, {i.Ambiguous, "by ambiguous writes"},
+		{i.Transactions, "by transactions"}, {i.Leases, "by leases"}, {i.ByHand, "by hand"}, {i.Clears, "of everything"},
+	})
+	writeNumbers(&b, "marks", []number{{s.Marks, "for writes in progress or in doubt"}})
+	writeNumbers(&b, "problems", []number{
+		{s.StoreErrors, "store errors"}, {s.Undecodable, "undecodable"}, {s.Unencodable, "unencodable"}, {s.Undecided, "undecided"},
+	})
 	return b.String()
 }
 
 func (c Counts) write(w *tabwriter.Writer, name string) {
-	ratio, mean := "-", "-"
+	ratio, p50, p99 := "-", "-", "-"
 	if c.Hits+c.NegativeHits+c.Stale+c.Misses+c.Joined > 0 {
 		ratio = fmt.Sprintf("%.1f%%", 100*c.HitRatio())
 	}
-	if c.Loads > 0 {
-		mean = (c.LoadTime / time.Duration(c.Loads)).Round(time.Microsecond).String()
+	if c.LoadTimes.Count() > 0 {
+		p50 = roundTime(c.LoadTimes.Quantile(0.5)).String()
+		p99 = roundTime(c.LoadTimes.Quantile(0.99)).String()
 	}
-	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%s\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t  %s\n",
-		c.Hits, c.NegativeHits, c.Misses, c.Joined, ratio, c.Loads, c.LoadErrors, mean,
-		c.Skipped, c.Bypassed, c.Overtaken, c.Invalidations.Total(), name)
+	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t  %s\n",
+		c.Hits, c.NegativeHits, c.Stale, c.Misses, c.Joined, ratio, c.Loads, c.LoadErrors, p50, p99,
+		c.Overtaken, c.Evictions, c.Skipped, c.Bypassed, c.Invalidations.Total(), name)
+}
+
+type number struct {
+	n    uint64
+	what string
+}
+
+// writeNumbers writes a line of those numbers that are not 0, if there are any.
+func writeNumbers(b *strings.Builder, title string, numbers []number) {
+	separator := title + ": "
+	for _, n := range numbers {
+		if n.n > 0 {
+			fmt.Fprintf(b, "%s%d %s", separator, n.n, n.what)
+			separator = ", "
+		}
+	}
+	if separator == ", " {
+		b.WriteByte('\n')
+	}
 }
 
 // A count is one of the numbers in Counts.
@@ -186,6 +224,7 @@ const (
 	countUnencodable
 	countUndecided
 	countMarks
+	countEvictions
 	countWriteInvalidations
 	countFailedInvalidations
 	countAmbiguousInvalidations
@@ -200,8 +239,9 @@ const (
 // that cores which count at the same time do not share a cache line.
 type methodStats struct {
 	methodName
-	observer Observer // nil if there is none
-	stripes  []stripe // a power of two of them
+	observer  *observers // nil if there is none
+	stripes   []stripe   // a power of two of them
+	loadTimes histogramCounters
 }
 
 type stripe struct {
@@ -211,7 +251,7 @@ type stripe struct {
 
 const maxStripes = 64
 
-func newMethodStats(name methodName, observer Observer) *methodStats {
+func newMethodStats(name methodName, observer *observers) *methodStats {
 	n := min(maxStripes, 1<<bits.Len(uint(runtime.GOMAXPROCS(0)-1)))
 	return &methodStats{methodName: name, observer: observer, stripes: make([]stripe, n)}
 }
@@ -222,19 +262,30 @@ func (m *methodStats) add(on uint32, what count, n uint64) {
 	m.stripes[on&uint32(len(m.stripes)-1)].n[what].Add(n)
 }
 
-// note counts something on one of the stripes and tells the observer.
+// note counts something on one of the stripes and tells the observers.
 func (m *methodStats) note(ctx context.Context, on uint32, what count, e Event) {
 	m.add(on, what, 1)
 	m.tell(ctx, e)
 }
 
-// tell tells the observer, if there is one.
+// tell tells the observers, if there are any.
 func (m *methodStats) tell(ctx context.Context, e Event) {
 	if m.observer == nil {
 		return
 	}
 	e.Repository, e.Method = m.repository, m.method
-	m.observer.Observe(ctx, e)
+	m.observer.tell(ctx, e)
+}
+
+// loaded counts the end of a load, and tells the observers. The error is nil for a
+// negative outcome.
+func (m *methodStats) loaded(ctx context.Context, took time.Duration, err error) {
+	m.add(0, countLoadTime, uint64(took))
+	m.loadTimes.observe(took)
+	if err != nil {
+		m.add(0, countLoadErrors, 1)
+	}
+	m.tell(ctx, Event{Outcome: Loaded, Duration: took, Err: err})
 }
 
 func (m *methodStats) sum(what count) uint64 {
@@ -246,6 +297,7 @@ func (m *methodStats) sum(what count) uint64 {
 }
 
 func (m *methodStats) counts() Counts {
+	loadTime := time.Duration(m.sum(countLoadTime))
 	return Counts{
 		Hits:         m.sum(countHits),
 		NegativeHits: m.sum(countNegativeHits),
@@ -257,13 +309,15 @@ func (m *methodStats) counts() Counts {
 		Loads:        m.sum(countLoads),
 		Refreshes:    m.sum(countRefreshes),
 		LoadErrors:   m.sum(countLoadErrors),
-		LoadTime:     time.Duration(m.sum(countLoadTime)),
+		LoadTime:     loadTime,
+		LoadTimes:    m.loadTimes.histogram(loadTime),
 		Overtaken:    m.sum(countOvertaken),
 		StoreErrors:  m.sum(countStoreErrors),
 		Undecodable:  m.sum(countUndecodable),
 		Unencodable:  m.sum(countUnencodable),
 		Undecided:    m.sum(countUndecided),
 		Marks:        m.sum(countMarks),
+		Evictions:    m.sum(countEvictions),
 		Invalidations: Invalidations{
 			Writes:       m.sum(countWriteInvalidations),
 			Failed:       m.sum(countFailedInvalidations),
