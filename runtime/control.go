@@ -9,6 +9,7 @@ type control struct {
 	refresh bool
 	trace   *Trace
 	inside  *loadChain
+	tx      *Tx // the innermost, ended or not, of any cache
 }
 
 // A loadChain is the load in which a call is made, and those around it.

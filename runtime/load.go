@@ -58,6 +58,8 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 	switch {
 	case key.control.bypasses():
 		return r.through(ctx, key, loader, Bypassed, ReasonBypass)
+	case key.control.transaction(r.cache) != nil:
+		return r.through(ctx, key, loader, Bypassed, ReasonTransaction)
 	case r.cache.closed.Load():
 		return r.through(ctx, key, loader, Bypassed, ReasonClosed)
 	case key.failed:

@@ -127,7 +127,7 @@ func (r *Read[V]) Skip(ctx context.Context) {
 // Lookup answers a call from the cache, if ok. Otherwise [Read.Load] is to be
 // called with the same key.
 func (r *Read[V]) Lookup(_ context.Context, key *Key) (result V, err error, ok bool) {
-	if key.failed || key.control.bypasses() || key.control.refreshes() || r.cache.closed.Load() {
+	if key.failed || key.control.transaction(r.cache) != nil || key.control.bypasses() || key.control.refreshes() || r.cache.closed.Load() {
 		return result, nil, false
 	}
 	var e entry
