@@ -1,6 +1,7 @@
 package cacheruntime
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math"
@@ -19,9 +20,12 @@ type Cache struct {
 	table       *table
 	store       Store
 	loadTimeout time.Duration
-	clock       Clock         // nil: the system's
-	observer    *observers    // nil if there is none
-	turns       chan struct{} // has room for as many loads as may run; nil without a limit
+	clock       Clock            // nil: the system's
+	observer    *observers       // nil if there is none
+	turns       chan struct{}    // has room for as many loads as may run; nil without a limit
+	guardLease  time.Duration    // of guarded writes; 0 if they are not guarded
+	doubtLease  time.Duration    // of ambiguous writes
+	ambiguous   func(error) bool // never nil
 	problems    problemLog
 	closed      atomic.Bool
 
@@ -44,6 +48,9 @@ func New(opts ...Option) (*Cache, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	if o.ambiguous == nil {
+		o.ambiguous = Ambiguous
+	}
 	store, err := o.openStore()
 	if err != nil {
 		return nil, err
@@ -53,6 +60,9 @@ func New(opts ...Option) (*Cache, error) {
 		store:       store,
 		loadTimeout: o.loadTimeout,
 		clock:       o.clock,
+		guardLease:  o.guardLease,
+		doubtLease:  cmp.Or(o.doubtLease, defaultDoubtLease),
+		ambiguous:   o.ambiguous,
 		problems:    problemLog{logger: o.logger},
 		methods:     map[methodName]*methodStats{},
 	}
@@ -81,6 +91,7 @@ func (c *Cache) Close() error {
 // Invalidate makes every entry stale that depends on one of the tags, whether it
 // is stored, being loaded, or about to be stored. All tags are invalidated in
 // one step. Reads that begin after it has returned see none of those entries.
+// In a transaction ([Cache.Begin]) the tags are invalidated again when that ends.
 //
 // The error is for caches that share invalidations with other processes; in
 // process it is always nil.
@@ -88,7 +99,8 @@ func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
 	if len(tags) == 0 {
 		return nil
 	}
-	trace := controlOf(ctx).tracer()
+	control := controlOf(ctx)
+	trace := control.tracer()
 	var began time.Time
 	if trace != nil {
 		began = time.Now()
@@ -97,22 +109,30 @@ func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
 	for _, tag := range tags {
 		all.Add(tag)
 	}
+	control.collect(c, pending{slots: all.slots, names: all.names})
 	c.table.invalidate(all.slots)
-	c.byHand.add(0, countByHandInvalidations, 1)
+	event := Event{Outcome: Invalidated, Cause: CauseByHand}
+	c.byHand.note(ctx, 0, countByHandInvalidations, event)
 	if trace != nil {
-		trace.add(Event{Outcome: Invalidated, Tags: all.sortedNames(), Duration: time.Since(began)})
+		event.Tags, event.Duration = all.sortedNames(), time.Since(began)
+		trace.add(event)
 	}
 	return nil
 }
 
 // Clear makes every entry stale, those being loaded included, and empties the
 // store. Its error is that of the store: even then nothing that was cached
-// before is served.
+// before is served. In a transaction ([Cache.Begin]) everything becomes stale
+// again when that ends.
 func (c *Cache) Clear(ctx context.Context) error {
+	control := controlOf(ctx)
+	control.collect(c, pending{clear: true})
 	c.table.clear()
-	c.byHand.add(0, countClears, 1)
-	if trace := controlOf(ctx).tracer(); trace != nil {
-		trace.add(Event{Outcome: Invalidated, Tags: []string{"*"}})
+	event := Event{Outcome: Invalidated, Cause: CauseClear}
+	c.byHand.note(ctx, 0, countClears, event)
+	if trace := control.tracer(); trace != nil {
+		event.Tags = []string{"*"}
+		trace.add(event)
 	}
 	return c.store.Reset()
 }

@@ -3,15 +3,22 @@ package cacheruntime
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"sync/atomic"
 )
 
 const (
-	// A word holds a clock in its low bits. The bits above are kept for the number
-	// of writes in progress that touch it: a word that is marked by any is larger
-	// than every clock. Nothing marks words yet.
+	// A word holds a clock in its low bits, and above them the number of marks: of
+	// writes that touch it and are in progress or in doubt. A word that has any is
+	// larger than every clock.
 	clockBits = 48
 	clockMask = 1<<clockBits - 1
+	oneMark   = 1 << clockBits
+
+	// fullMarks is the largest number of marks that a word can hold. Those beyond
+	// it are counted in table.spilled.
+	fullMarks = 1<<(64-clockBits) - 1
 
 	// tableSize is the number of words: 8 MiB of addresses, of which the
 	// operating system backs the pages that are touched.
@@ -24,6 +31,11 @@ type table struct {
 	clock   atomic.Uint64
 	cleared atomic.Uint64 // the word that every entry depends on
 	words   []atomic.Uint64
+
+	// full guards every change of a word's marks to and from fullMarks, so that
+	// a word and what is spilled of it change together.
+	full    sync.Mutex
+	spilled map[uint32]uint64 // marks of full words, beyond fullMarks, by index
 }
 
 func newTable() *table {
@@ -45,6 +57,118 @@ func (t *table) invalidate(slots []uint32) {
 	}
 }
 
+// mark adds a mark to the word of every slot. What depends on it fails the test
+// until the mark is released. The same slots are to be released, each as often as
+// it is there.
+func (t *table) mark(slots []uint32) {
+	for _, slot := range slots {
+		t.addMark(slot%tableSize, 0)
+	}
+}
+
+// invalidateAndMark invalidates and marks in one atomic step a word.
+func (t *table) invalidateAndMark(slots []uint32) {
+	clock := t.clock.Add(1)
+	for _, slot := range slots {
+		t.addMark(slot%tableSize, clock)
+	}
+}
+
+// release removes a mark from the word of every marked slot, and invalidates
+// those slots and the others at the same clock. In one atomic step a word, the new
+// clock goes in as the mark goes out: what was loaded under the mark may be
+// older than the write, and must not pass the test once the mark is gone. The
+// other slots go first: as long as any mark is there nobody is served what the
+// write has changed and then, from another word, what it had replaced.
+func (t *table) release(marked, others []uint32) {
+	clock := t.clock.Add(1)
+	for _, slot := range others {
+		raise(&t.words[slot%tableSize], clock)
+	}
+	for _, slot := range marked {
+		t.removeMark(slot%tableSize, clock)
+	}
+}
+
+// addMark raises the clock of a word and adds a mark.
+func (t *table) addMark(i uint32, clock uint64) {
+	word := &t.words[i]
+	for {
+		old := word.Load()
+		if old>>clockBits >= fullMarks-1 {
+			break
+		}
+		if word.CompareAndSwap(old, raised(old, clock)+oneMark) {
+			return
+		}
+	}
+	t.full.Lock()
+	defer t.full.Unlock()
+	for {
+		old := word.Load()
+		next := raised(old, clock)
+		spill := old>>clockBits == fullMarks
+		if !spill {
+			next += oneMark
+		}
+		if !word.CompareAndSwap(old, next) {
+			continue
+		}
+		if spill {
+			if t.spilled == nil {
+				t.spilled = map[uint32]uint64{}
+			}
+			t.spilled[i]++
+		}
+		return
+	}
+}
+
+// removeMark raises the clock of a word and removes a mark. A word without marks
+// keeps none.
+func (t *table) removeMark(i uint32, clock uint64) {
+	word := &t.words[i]
+	for {
+		old := word.Load()
+		marks := old >> clockBits
+		if marks == fullMarks {
+			break
+		}
+		next := raised(old, clock)
+		if marks > 0 {
+			next -= oneMark
+		}
+		if word.CompareAndSwap(old, next) {
+			return
+		}
+	}
+	t.full.Lock()
+	defer t.full.Unlock()
+	for {
+		old := word.Load()
+		next := raised(old, clock)
+		spilled := t.spilled[i] > 0
+		if !spilled {
+			next -= oneMark // others may have left the word less than full, but not without this mark
+		}
+		if !word.CompareAndSwap(old, next) {
+			continue
+		}
+		if spilled {
+			if t.spilled[i]--; t.spilled[i] == 0 {
+				delete(t.spilled, i)
+			}
+		}
+		return
+	}
+}
+
+// distinct sorts slots and removes those that are there twice.
+func distinct(slots []uint32) []uint32 {
+	slices.Sort(slots)
+	return slices.Compact(slots)
+}
+
 // clear makes everything stale that was loaded as of before now.
 func (t *table) clear() {
 	raise(&t.cleared, t.clock.Add(1))
@@ -54,13 +178,16 @@ func (t *table) clear() {
 func raise(word *atomic.Uint64, clock uint64) {
 	for {
 		old := word.Load()
-		if old&clockMask >= clock {
-			return
-		}
-		if word.CompareAndSwap(old, old&^clockMask|clock) {
+		next := raised(old, clock)
+		if next == old || word.CompareAndSwap(old, next) {
 			return
 		}
 	}
+}
+
+// raised is a word with its clock lifted.
+func raised(word, clock uint64) uint64 {
+	return word&^clockMask | max(word&clockMask, clock)
 }
 
 // slotSize is the size of an encoded slot in bytes.
@@ -76,12 +203,16 @@ func appendSlots(buf []byte, slots []uint32) []byte {
 // test tells why something that was loaded as of then and depends on the encoded
 // slots is stale, or "" if it is not.
 func (t *table) test(epoch, asOf uint64, slots []byte) Reason {
+	asOf &= clockMask // a marked word is larger, whatever a damaged entry says
 	if epoch != t.epoch || t.cleared.Load() > asOf {
 		return ReasonCleared
 	}
 	for ; len(slots) >= slotSize; slots = slots[slotSize:] {
 		slot := binary.LittleEndian.Uint32(slots)
-		if t.words[slot%tableSize].Load() > asOf {
+		if word := t.words[slot%tableSize].Load(); word > asOf {
+			if word >= oneMark {
+				return ReasonMarked
+			}
 			return ReasonInvalidated
 		}
 	}

@@ -71,7 +71,7 @@ func TestTableTest(t *testing.T) {
 	}
 	asOf = table.now()
 	table.words[7].Add(1 << clockBits)
-	if reason := table.test(table.epoch, asOf, slots); reason != ReasonInvalidated {
+	if reason := table.test(table.epoch, asOf, slots); reason != ReasonMarked {
 		t.Errorf("marked: %q", reason)
 	}
 }

@@ -12,6 +12,7 @@ type control struct {
 	refresh bool
 	trace   *Trace
 	inside  *loadChain
+	tx      *Tx // the innermost, ended or not, of any cache
 }
 
 // A loadChain is the load in which a call is made, and those around it.
@@ -108,6 +109,3 @@ func insideLoad(ctx context.Context, cache *Cache, keys ...string) context.Conte
 		c.inside = &loadChain{cache: cache, keys: keys, outer: c.inside}
 	})
 }
-
-// transaction is a stand-in.
-func (c *control) transaction(cache *Cache) *Tx { return nil }

@@ -30,6 +30,10 @@ type options struct {
 // defaultLoadTimeout is the deadline of a load without [WithLoadTimeout].
 const defaultLoadTimeout = 30 * time.Second
 
+// defaultDoubtLease is the lease of an ambiguous write without
+// [WithAmbiguousWrites].
+const defaultDoubtLease = 5 * time.Second
+
 // WithMaxBytes bounds the memory of the embedded store, in bytes; it is rounded
 // down to whole MiB. The default is 256 MiB, the least 1 MiB. Memory is taken as
 // entries come, and the oldest entries are given up when it is full. Besides it
@@ -95,7 +99,12 @@ func WithMaxLoads(n int) Option {
 // context that the repository gets has a deadline of half the lease, counted from
 // before the mark; the other half is for a commit that still lands. What lands
 // after the lease stays unseen until the lifetime of the entry ends: the timeouts
-// of the database must be shorter.
+// of the database must be shorter. An ambiguous write ([WithAmbiguousWrites])
+// stays marked for this lease.
+//
+// In a transaction ([Cache.Begin]) all of its tags are marked during the commit
+// instead, without a deadline or a lease. The lease must be positive. By default
+// writes are not guarded.
 func WithGuardedWrites(lease time.Duration) Option {
 	return func(o *options) {
 		o.guardLease = lease
@@ -106,7 +115,8 @@ func WithGuardedWrites(lease time.Duration) Option {
 // WithAmbiguousWrites says what is done about a write, or a commit, of which it is
 // not known whether it changed anything or still will: its tags are marked for a
 // lease, so that what depends on them is neither served nor kept, and invalidated
-// again when the lease ends. A lease of 0 is the default, 5 seconds.
+// again when the lease ends. A lease of 0 is the default, 5 seconds; it must not
+// be negative. With [WithGuardedWrites], that lease is used in its place.
 //
 // The function says whether an error leaves that open; nil is the default,
 // [Ambiguous]. A write that panics always does. An error that comes while the
@@ -132,7 +142,8 @@ func WithObserver(observer Observer) Option {
 
 // WithClock makes the cache take the time from there, for tests: by it entries
 // expire, callers run out of patience (soft, hard) and leases end. The deadlines
-// of loads are those of contexts, and go by the system's clock.
+// of loads and of guarded writes are those of contexts, and go by the system's
+// clock.
 func WithClock(clock Clock) Option {
 	return func(o *options) { o.clock = clock }
 }
@@ -144,6 +155,10 @@ func (o *options) openStore() (Store, error) {
 		return nil, fmt.Errorf("cacheruntime: WithLoadTimeout(%v): must be positive", o.loadTimeout)
 	case o.maxLoadsGiven && o.maxLoads < 1:
 		return nil, fmt.Errorf("cacheruntime: WithMaxLoads(%d): must be at least 1", o.maxLoads)
+	case o.guardGiven && o.guardLease <= 0:
+		return nil, fmt.Errorf("cacheruntime: WithGuardedWrites(%v): must be positive", o.guardLease)
+	case o.doubtLease < 0:
+		return nil, fmt.Errorf("cacheruntime: WithAmbiguousWrites(%v): must not be negative", o.doubtLease)
 	case o.storeGiven && o.store == nil:
 		return nil, errors.New("cacheruntime: WithStore(nil): no store")
 	case o.storeGiven && o.maxBytesGiven:

@@ -1,15 +1,266 @@
 package cacheruntime
 
-import "context"
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
 
-// A Tx is the cache's side of a database transaction: see [Cache.Begin].
-type Tx struct{ cache *Cache }
+// A Tx is the cache's side of a database transaction: see [Cache.Begin]. It is
+// safe for concurrent use.
+type Tx struct {
+	cache   *Cache
+	ctx     context.Context // given to Begin
+	outside context.Context // given to Begin of the outermost one
+	around  *Tx             // the next one that the context carries, maybe of another cache
+	trace   *Trace
 
-// Begin begins the cache's side of a database transaction.
-func (c *Cache) Begin(ctx context.Context) (context.Context, *Tx) { return ctx, &Tx{c} }
+	// ended changes under mu, at the moment at which what is pending is taken out:
+	// what comes too late for that finds it set, and is invalidated at once.
+	ended atomic.Bool
 
-// Commit runs commit, which commits the database's transaction.
-func (t *Tx) Commit(commit func() error) error { return commit() }
+	mu      sync.Mutex
+	commits int // that are running
+	pending pending
+}
 
-// End ends the transaction.
-func (t *Tx) End() {}
+// Begin begins the cache's side of a database transaction, which is to be used
+// like this:
+//
+//	sqlTx, err := db.BeginTx(ctx, nil)
+//	…
+//	defer sqlTx.Rollback()
+//	ctx, tx := cache.Begin(ctx)
+//	defer tx.End()
+//	… // calls with that ctx, which use sqlTx
+//	return tx.Commit(sqlTx.Commit)
+//
+// (The package sqltx does that for database/sql.)
+//
+// Reads made with the context that Begin returns call the repository and store
+// nothing: what a transaction sees is not what others may see. Of writes made with
+// it, and of [Cache.Invalidate], the tags are collected. When the transaction
+// ends they are invalidated in one step, whether it was committed or not. Then the
+// context is like any other: reads use the cache, and a write invalidates when it
+// returns.
+//
+// A transaction within another one of the same cache hands its tags to that one,
+// which invalidates them when it ends. If the inner one is committed they are
+// invalidated at once as well, as it may have been a transaction of its own.
+//
+// A transaction is that of one cache. If what it changes is read through several,
+// begin one on each: the context carries them all.
+func (c *Cache) Begin(ctx context.Context) (context.Context, *Tx) {
+	caller := controlOf(ctx)
+	tx := &Tx{cache: c, ctx: ctx, outside: ctx, trace: caller.tracer()}
+	if outer := caller.transaction(c); outer != nil {
+		tx.outside = outer.outside
+	}
+	ctx = withControl(ctx, func(c *control) {
+		tx.around = c.tx
+		c.tx = tx
+	})
+	return ctx, tx
+}
+
+// Commit runs commit, which commits the database's transaction, and ends this
+// one: it invalidates what was collected. The error is that of commit. If it does
+// not tell whether the database has committed (see [WithAmbiguousWrites]), or if
+// commit panics, the tags are marked for a lease, and invalidated again when it
+// ends.
+//
+// With [WithGuardedWrites] the tags are marked before commit is run, and released
+// after it.
+//
+// When the outermost transaction has been committed, reads that its writes are to
+// reload are loaded before Commit returns.
+//
+// Commit may be called again, say after a commit that failed: it does the same
+// again.
+func (t *Tx) Commit(commit func() error) error {
+	reloads, err := t.commit(commit)
+	t.cache.reload(t.outside, reloads)
+	return err
+}
+
+func (t *Tx) commit(commit func() error) (reloads []reload, err error) {
+	marked := t.beginCommit()
+	cause := CauseAmbiguous // if commit panics, or ends its goroutine
+	defer func() { reloads = t.finish(cause, marked, true, err == nil && cause == CauseTransaction) }()
+	if marked != nil {
+		t.cache.byHand.note(t.ctx, 0, countMarks, Event{Outcome: Marked})
+	}
+	err = commit()
+	if !t.cache.inDoubt(t.ctx, err) {
+		cause = CauseTransaction
+	}
+	return nil, err
+}
+
+// beginCommit returns the slots that it marked.
+func (t *Tx) beginCommit() (marked []uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.commits++
+	t.ended.Store(false) // what is written until the end of this commit may be part of it
+	if t.cache.guardLease == 0 || len(t.pending.slots) == 0 {
+		return nil
+	}
+	// There is no lease: this process lives, or nobody is served from its memory.
+	t.pending.compact()
+	marked = slices.Clone(t.pending.slots)
+	t.cache.table.mark(marked)
+	return marked
+}
+
+// End ends the transaction, if [Tx.Commit] has not done so: it was rolled back,
+// and what was collected is invalidated all the same. It is to be deferred, and to
+// come after the rollback.
+func (t *Tx) End() {
+	t.mu.Lock()
+	done := t.ended.Load() || t.commits > 0 // Commit does it
+	t.mu.Unlock()
+	if !done {
+		t.finish(CauseTransaction, nil, false, false)
+	}
+}
+
+// finish ends the transaction and invalidates what is pending, after a commit was
+// tried or without one. It returns what is to be reloaded now.
+func (t *Tx) finish(cause Cause, marked []uint32, commit, committed bool) []reload {
+	p := t.take(commit, committed)
+	if cause == CauseAmbiguous {
+		p.ambiguous = true
+	}
+	reloads := p.reloads
+	left := false
+	for outer := t.around; outer != nil && !left; outer = outer.around {
+		left = outer.cache == t.cache && outer.add(p)
+	}
+	if left && !commit {
+		return nil
+	}
+	if p.ambiguous {
+		cause = CauseAmbiguous // of this one, or of one within it
+	}
+	t.cache.settleAll(t.ctx, t.trace, p, marked, cause)
+	if left {
+		return nil
+	}
+	return reloads
+}
+
+// take ends the transaction and returns what is pending. That stays, in case
+// there is another commit, but for the reloads of one that succeeded.
+func (t *Tx) take(commit, committed bool) pending {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if commit {
+		t.commits--
+	}
+	if t.commits == 0 {
+		t.ended.Store(true)
+	}
+	t.pending.compact()
+	p := t.pending
+	p.slots = slices.Clone(p.slots)
+	p.names = slices.Clone(p.names)
+	if committed {
+		t.pending.reloads = nil
+	} else {
+		p.reloads = nil
+	}
+	return p
+}
+
+// settleAll invalidates what a transaction collected.
+func (c *Cache) settleAll(ctx context.Context, trace *Trace, p pending, marked []uint32, cause Cause) {
+	if p.clear {
+		c.table.clear()
+		c.byHand.note(ctx, 0, countClears, Event{Outcome: Invalidated, Cause: CauseClear})
+	}
+	if len(p.slots) == 0 {
+		return
+	}
+	c.settle(ctx, c.byHand, p.slots, marked, cause)
+	if trace != nil {
+		trace.add(Event{Outcome: Invalidated, Tags: p.names, Cause: cause})
+	}
+}
+
+// add adds to what is pending, unless the transaction has ended.
+func (t *Tx) add(p pending) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended.Load() {
+		return false
+	}
+	t.pending.add(p)
+	return true
+}
+
+// transaction returns the innermost transaction of a cache that a call is made
+// in and that has not ended, or nil.
+func (c *control) transaction(cache *Cache) *Tx {
+	if c == nil {
+		return nil
+	}
+	for tx := c.tx; tx != nil; tx = tx.around {
+		if tx.cache == cache && !tx.ended.Load() {
+			return tx
+		}
+	}
+	return nil
+}
+
+// collect leaves something to the innermost transaction of a cache that has not
+// ended. It reports whether there is one, and whether the caller has to invalidate
+// at once: if there is none, or if it is around one that has ended, as it is not
+// known then in which of them the database was changed.
+func (c *control) collect(cache *Cache, p pending) (left, atOnce bool) {
+	if c == nil {
+		return false, true
+	}
+	for tx := c.tx; tx != nil; tx = tx.around {
+		if tx.cache != cache {
+			continue
+		}
+		if tx.add(p) {
+			return true, atOnce
+		}
+		atOnce = true
+	}
+	return false, true
+}
+
+// pending is what is to be done when a transaction ends.
+type pending struct {
+	slots     []uint32
+	names     []string // of the tags, if traced
+	reloads   []reload
+	clear     bool // the cache was cleared
+	ambiguous bool // an inner transaction's commit
+
+	distinct int // number of slots after the last compaction
+}
+
+// add adds what q holds, and keeps nothing of its memory. The slots take memory
+// in proportion to the distinct ones, however long the transaction.
+func (p *pending) add(q pending) {
+	p.slots = append(p.slots, q.slots...)
+	p.names = append(p.names, q.names...)
+	p.reloads = append(p.reloads, q.reloads...)
+	p.clear = p.clear || q.clear
+	p.ambiguous = p.ambiguous || q.ambiguous
+	if len(p.slots) > 2*max(p.distinct, 64) {
+		p.compact()
+	}
+}
+
+func (p *pending) compact() {
+	p.slots = distinct(p.slots)
+	p.distinct = len(p.slots)
+	slices.Sort(p.names)
+	p.names = slices.Compact(p.names)
+}

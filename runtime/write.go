@@ -2,6 +2,7 @@ package cacheruntime
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -20,62 +21,143 @@ func NewWrite(cache *Cache, repository, method string) *Write {
 // Begin begins a call. The function adds the tags that it makes stale; it is run
 // at once and again by [WriteCall.End], because the call may change what they
 // are made of, and both are invalidated. The call is to be made with the context
-// that Begin returns.
+// that Begin returns: with [WithGuardedWrites] it has a deadline.
 func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall) {
-	call := &WriteCall{write: w, collect: tags, trace: controlOf(ctx).tracer()}
+	control := controlOf(ctx)
+	call := &WriteCall{write: w, caller: ctx, called: ctx, control: control, collect: tags, trace: control.tracer(), cause: CauseAmbiguous}
 	call.tags.write = true
+	began := time.Now() // before anything is marked: the deadline counts from here
 	if call.trace != nil {
-		call.began = time.Now()
+		call.began = began
 		call.tags.traced = true
 	}
 	tags(&call.tags)
+	// In a transaction they are left to it, as it may end during the call.
+	left, _ := control.collect(w.cache, pending{slots: call.tags.slots, names: call.tags.names})
 	call.tags.result = resultUnknown
-	return ctx, call
+	if w.cache.guardLease > 0 && !left {
+		tags(&call.tags) // once more: what depends on the result as *
+		call.guard(began)
+	}
+	return call.called, call
 }
 
 // A WriteCall is one call of a [Write]. It belongs to one goroutine.
 type WriteCall struct {
 	write   *Write
+	caller  context.Context // given to Begin
+	called  context.Context // given to the call
+	cancel  func()          // of called; nil if that has no deadline of ours
+	control *control
 	collect func(*Tags)
 	tags    Tags
+	marks   *lease // of a guarded write
+	cause   Cause  // ambiguous until it is known what the call returned
 	trace   *Trace
 	began   time.Time
-	reloads []func(context.Context) error
+	reloads []reload
+}
+
+// guard marks the tags known before the call.
+func (c *WriteCall) guard(began time.Time) {
+	cache := c.write.cache
+	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
+	slots := distinct(slices.Clone(c.tags.slots))
+	cache.table.mark(slots)
+	c.marks = cache.lend(slots, cache.guardLease)
+	c.write.stats.note(c.caller, 0, countMarks, Event{Outcome: Marked})
 }
 
 // Reload adds a read that [WriteCall.End] makes once it has invalidated, if the
-// call succeeded. The context makes it load whatever is cached.
+// call succeeded. The context makes it load whatever is cached. Several are made
+// one after the other. In a transaction they are made when the outermost one has
+// been committed and has invalidated, with the context that it was begun with. An
+// error or a panic is logged, and nothing else comes of it.
 func (c *WriteCall) Reload(read func(context.Context) error) {
-	c.reloads = append(c.reloads, read)
+	c.reloads = append(c.reloads, reload{c.write.stats, read})
 }
 
-// Returned tells what the call returned, and returns it. Without it the call
-// counts as failed, which is right if it panicked.
+// Returned tells what the call returned, and returns it. A method without an
+// error returns nil. Without Returned it is not known whether the call has changed
+// anything or still will, which is right if it panicked.
 func (c *WriteCall) Returned(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		c.tags.result = resultKnown
+		c.cause = CauseWrite
+	case !c.write.cache.inDoubt(c.called, err):
+		c.cause = CauseFailed
 	}
 	return err
 }
 
-// End invalidates. It is to be deferred before the call is made: a call that
-// failed, panicked or ended its goroutine may have changed data as well.
+// End invalidates, or leaves it to the transaction that the call was made in. It
+// is to be deferred before the call is made: a call that failed, panicked or
+// ended its goroutine may have changed data as well.
 func (c *WriteCall) End() {
-	defer c.invalidate() // also if collect panics
-	c.collect(&c.tags)
+	if c.cancel != nil {
+		defer c.cancel()
+	}
+	left := c.finish()
+	if c.cause == CauseWrite && !left {
+		c.write.cache.reload(c.caller, c.reloads)
+	}
 }
 
-func (c *WriteCall) invalidate() {
-	stats := c.write.stats
-	c.write.cache.table.invalidate(c.tags.slots)
-	stats.add(0, countWriteInvalidations, 1)
-	if c.trace != nil {
-		c.trace.add(Event{
-			Repository: stats.repository,
-			Method:     stats.method,
-			Outcome:    Invalidated,
-			Tags:       c.tags.sortedNames(),
-			Duration:   time.Since(c.began),
-		})
+// finish invalidates, and reports whether a transaction does the rest.
+func (c *WriteCall) finish() (left bool) {
+	defer func() { left = c.invalidate() }() // also if collect panics
+	c.collect(&c.tags)
+	return
+}
+
+func (c *WriteCall) invalidate() (left bool) {
+	stats, cache := c.write.stats, c.write.cache
+	later := pending{slots: c.tags.slots, names: c.tags.names}
+	if c.cause == CauseWrite {
+		later.reloads = c.reloads
 	}
+	left, atOnce := c.control.collect(cache, later)
+	event := Event{Outcome: Invalidated, Reason: ReasonTransaction}
+	if atOnce {
+		cache.settle(c.caller, stats, c.tags.slots, c.marks.takeOver(), c.cause)
+		event = Event{Outcome: Invalidated, Cause: c.cause}
+	} else {
+		stats.tell(c.caller, event)
+	}
+	if c.trace != nil {
+		event.Repository, event.Method = stats.repository, stats.method
+		event.Tags = c.tags.sortedNames()
+		event.Duration = time.Since(c.began)
+		c.trace.add(event)
+	}
+	return left
+}
+
+// A reload is a read that is to be made after a write.
+type reload struct {
+	stats *methodStats // of the write
+	read  func(context.Context) error
+}
+
+// reload makes reads, one after the other.
+func (c *Cache) reload(ctx context.Context, reloads []reload) {
+	if len(reloads) == 0 {
+		return
+	}
+	ctx = Refresh(ctx)
+	for _, r := range reloads {
+		if err := r.run(ctx); err != nil {
+			c.problems.report("a reload after a write failed", r.stats.repository, r.stats.method, err)
+		}
+	}
+}
+
+func (r *reload) run(ctx context.Context) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = newPanicError(value)
+		}
+	}()
+	return r.read(ctx)
 }
