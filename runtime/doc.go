@@ -3,8 +3,9 @@
 //
 // An application makes one [Cache], hands it to the generated wrappers, and
 // otherwise meets this package only to invalidate by hand ([Cache.Invalidate],
-// [Cache.Clear]), to control single calls ([Bypass], [Refresh], [WithTrace]) and
-// to look at [Cache.Stats].
+// [Cache.Clear]), to control single calls ([Bypass], [Refresh], [WithTrace]), to say
+// where a database transaction begins and ends ([Cache.Begin]), and to look at
+// [Cache.Stats].
 //
 // # How it stays correct
 //
@@ -15,6 +16,10 @@
 // not matter how long a load takes or when its entry is stored: from the moment
 // a write returns, whatever was loaded before it fails the test. Two tags that
 // share a word cost a needless load, never a stale read.
+//
+// A write that ends in doubt, with a timeout say, may still change data after it
+// was invalidated. Its words are marked for a lease: a marked word is newer than
+// every entry. See [WithAmbiguousWrites] and [WithGuardedWrites].
 //
 // # Errors and failures
 //
