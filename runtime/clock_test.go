@@ -75,3 +75,105 @@ func TestTableTest(t *testing.T) {
 		t.Errorf("marked: %q", reason)
 	}
 }
+
+// marksOf returns the number of marks of a word, and its clock.
+func marksOf(t *table, i uint32) (marks, clock uint64) {
+	t.full.Lock()
+	defer t.full.Unlock()
+	word := t.words[i].Load()
+	return word>>clockBits + t.spilled[i], word & clockMask
+}
+
+func expectMarks(t *testing.T, table *table, i uint32, marks, clock uint64) {
+	t.Helper()
+	if m, c := marksOf(table, i); m != marks || c != clock {
+		t.Errorf("word %d has %d marks and clock %d, want %d and %d", i, m, c, marks, clock)
+	}
+}
+
+func TestMarks(t *testing.T) {
+	table := newTable()
+	slots := []uint32{7, 8, tableSize + 8} // two in one word
+	table.mark(slots)
+	expectMarks(t, table, 7, 1, 0)
+	expectMarks(t, table, 8, 2, 0)
+	table.invalidateAndMark(slots)
+	expectMarks(t, table, 8, 4, 1)
+	for _, asOf := range []uint64{0, 1, clockMask, 1<<64 - 1} {
+		if reason := table.test(table.epoch, asOf, appendSlots(nil, []uint32{8})); reason != ReasonMarked {
+			t.Errorf("marked, as of %#x: %q", asOf, reason)
+		}
+	}
+	table.release(slots, []uint32{9})
+	expectMarks(t, table, 7, 1, 2)
+	expectMarks(t, table, 8, 2, 2)
+	expectMarks(t, table, 9, 0, 2)
+	table.release(slots, nil)
+	expectMarks(t, table, 8, 0, 3)
+	if reason := table.test(table.epoch, 2, appendSlots(nil, slots)); reason != ReasonInvalidated {
+		t.Errorf("loaded under the mark: %q", reason)
+	}
+	if reason := table.test(table.epoch, 3, appendSlots(nil, slots)); reason != "" {
+		t.Errorf("loaded since: %q", reason)
+	}
+	table.release(slots, nil) // nothing to release
+	expectMarks(t, table, 8, 0, 4)
+}
+
+// What does not fit in a word is counted beside it.
+func TestMarksSpill(t *testing.T) {
+	table := newTable()
+	slots := []uint32{7}
+	const extra = 3
+	for range fullMarks - 1 {
+		table.mark(slots)
+	}
+	expectMarks(t, table, 7, fullMarks-1, 0)
+	for i := range uint64(extra + 1) {
+		table.invalidateAndMark(slots)
+		expectMarks(t, table, 7, fullMarks+i, i+1)
+	}
+	expectMarks(t, table, 6, 0, 0)
+	expectMarks(t, table, 8, 0, 0)
+	clock := table.now()
+	for i := range uint64(fullMarks + extra) {
+		if reason := table.test(table.epoch, clockMask, appendSlots(nil, slots)); reason != ReasonMarked {
+			t.Fatalf("after %d of %d releases: %q", i, fullMarks+extra, reason)
+		}
+		table.release(slots, nil)
+	}
+	expectMarks(t, table, 7, 0, clock+fullMarks+extra)
+	if len(table.spilled) != 0 {
+		t.Errorf("left over: %v", table.spilled)
+	}
+}
+
+// Marks come and go about the number that a word can hold.
+func TestMarksSpillConcurrently(t *testing.T) {
+	table := newTable()
+	slots := []uint32{7}
+	table.words[7].Store((fullMarks - 2) << clockBits)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 2000 {
+				if i%2 == 0 {
+					table.mark(slots)
+					table.invalidateAndMark(slots)
+					table.release(slots, nil)
+				} else {
+					table.mark(slots)
+					table.release(slots, slots)
+				}
+				if i%2 == 0 {
+					table.release(slots, nil)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	expectMarks(t, table, 7, fullMarks-2, table.now())
+	if len(table.spilled) != 0 {
+		t.Errorf("left over: %v", table.spilled)
+	}
+}

@@ -198,6 +198,14 @@ func (r *posts) put(ctx context.Context, p post, invalidates ...Tag) {
 	call.Returned(nil)
 }
 
+// write is the generated method of a write that does something: call is what it
+// does to the rows.
+func (r *posts) write(ctx context.Context, call func(ctx context.Context) error, invalidates ...Tag) error {
+	ctx, write := r.update.Begin(ctx, func(tags *Tags) { tags.Add(invalidates...) })
+	defer write.End()
+	return write.Returned(call(ctx))
+}
+
 // set changes a row behind the cache's back.
 func (r *posts) set(p post) {
 	r.mu.Lock()
