@@ -42,10 +42,16 @@ func (l *lease) expire() {
 	l.cache.byHand.note(context.Background(), 0, countLeaseInvalidations, Event{Outcome: Invalidated, Cause: CauseLease})
 }
 
-// settle invalidates what a write or a transaction made stale, in one step, and
+// settle invalidates what a write made stale, and tells of it.
+func (c *Cache) settle(ctx context.Context, stats *methodStats, slots, marked []uint32, cause Cause) {
+	c.apply(slots, marked, cause)
+	c.tell(ctx, stats, cause)
+}
+
+// apply invalidates what a write or a transaction made stale, in one step, and
 // releases what was marked for it. If it is in doubt whether there is more to
 // come, the slots are marked until a lease ends. It takes the slots over.
-func (c *Cache) settle(ctx context.Context, stats *methodStats, slots, marked []uint32, cause Cause) {
+func (c *Cache) apply(slots, marked []uint32, cause Cause) {
 	switch {
 	case cause == CauseAmbiguous:
 		slots = distinct(slots)
@@ -59,6 +65,10 @@ func (c *Cache) settle(ctx context.Context, stats *methodStats, slots, marked []
 	default:
 		c.table.invalidate(slots)
 	}
+}
+
+// tell counts what apply has done, and tells observers.
+func (c *Cache) tell(ctx context.Context, stats *methodStats, cause Cause) {
 	if cause == CauseAmbiguous {
 		stats.note(ctx, 0, countMarks, Event{Outcome: Marked})
 	}

@@ -16,8 +16,8 @@ type Tx struct {
 	around  *Tx             // the next one that the context carries, maybe of another cache
 	trace   *Trace
 
-	// ended changes under mu, at the moment at which what is pending is taken out:
-	// what comes too late for that finds it set, and is invalidated at once.
+	// ended changes under mu, once what is pending is invalidated: what comes too
+	// late for that finds it set, and is invalidated at once.
 	ended atomic.Bool
 
 	mu      sync.Mutex
@@ -129,41 +129,24 @@ func (t *Tx) End() {
 // finish ends the transaction and invalidates what is pending, after a commit was
 // tried or without one. It returns what is to be reloaded now.
 func (t *Tx) finish(cause Cause, marked []uint32, commit, committed bool) []reload {
-	p := t.take(commit, committed)
-	if cause == CauseAmbiguous {
-		p.ambiguous = true
+	p, left := t.end(&cause, marked, commit, committed)
+	if commit || !left {
+		t.cache.tellEnd(t.ctx, t.trace, p, cause)
 	}
-	reloads := p.reloads
-	left := false
-	for outer := t.around; outer != nil && !left; outer = outer.around {
-		left = outer.cache == t.cache && outer.add(p)
-	}
-	if left && !commit {
-		return nil
-	}
-	if p.ambiguous {
-		cause = CauseAmbiguous // of this one, or of one within it
-	}
-	t.cache.settleAll(t.ctx, t.trace, p, marked, cause)
 	if left {
-		return nil
+		return nil // to the outer one as well
 	}
-	return reloads
+	return p.reloads
 }
 
-// take ends the transaction and returns what is pending. That stays, in case
-// there is another commit, but for the reloads of one that succeeded.
-func (t *Tx) take(commit, committed bool) pending {
+// end ends the transaction. What is pending is left to the outer one, if there is
+// one, and invalidated unless that is enough. It stays, in case there is another
+// commit, but for the reloads of one that succeeded.
+func (t *Tx) end(cause *Cause, marked []uint32, commit, committed bool) (p pending, left bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if commit {
-		t.commits--
-	}
-	if t.commits == 0 {
-		t.ended.Store(true)
-	}
 	t.pending.compact()
-	p := t.pending
+	p = t.pending
 	p.slots = slices.Clone(p.slots)
 	p.names = slices.Clone(p.names)
 	if committed {
@@ -171,19 +154,41 @@ func (t *Tx) take(commit, committed bool) pending {
 	} else {
 		p.reloads = nil
 	}
-	return p
+	p.ambiguous = p.ambiguous || *cause == CauseAmbiguous
+	for outer := t.around; outer != nil && !left; outer = outer.around {
+		left = outer.cache == t.cache && outer.add(p)
+	}
+	if commit || !left {
+		if p.ambiguous {
+			*cause = CauseAmbiguous // of this one, or of one within it
+		}
+		if p.clear {
+			t.cache.table.clear()
+		}
+		if len(p.slots) > 0 {
+			t.cache.apply(p.slots, marked, *cause)
+		}
+	}
+	// Not before: from here on reads with the context of the transaction are
+	// served from the cache, and may have seen its writes return.
+	if commit {
+		t.commits--
+	}
+	if t.commits == 0 {
+		t.ended.Store(true)
+	}
+	return p, left
 }
 
-// settleAll invalidates what a transaction collected.
-func (c *Cache) settleAll(ctx context.Context, trace *Trace, p pending, marked []uint32, cause Cause) {
+// tellEnd tells of the end of a transaction.
+func (c *Cache) tellEnd(ctx context.Context, trace *Trace, p pending, cause Cause) {
 	if p.clear {
-		c.table.clear()
 		c.byHand.note(ctx, 0, countClears, Event{Outcome: Invalidated, Cause: CauseClear})
 	}
 	if len(p.slots) == 0 {
 		return
 	}
-	c.settle(ctx, c.byHand, p.slots, marked, cause)
+	c.tell(ctx, c.byHand, cause)
 	if trace != nil {
 		trace.add(Event{Outcome: Invalidated, Tags: p.names, Cause: cause})
 	}

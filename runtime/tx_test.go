@@ -604,3 +604,39 @@ func TestReloadInATransaction(t *testing.T) {
 		t.Error("reloaded after a rollback")
 	}
 }
+
+// A transaction does not end before what it wrote is invalidated: who reads with its
+// context while it is being committed may have seen the write return.
+func TestReadWithTheContextOfATransactionThatEnds(t *testing.T) {
+	r := newPosts(t, nil)
+	r.depends = func(id int64) []Tag { return []Tag{postTag(id)} }
+	others := make([]Tag, 1000) // so that it takes a moment
+	for i := range others {
+		others[i] = postTag(int64(1000 + i))
+	}
+	for range 100 {
+		r.set(post{ID: 7, Title: "old"})
+		r.cache.Invalidate(t.Context(), postTag(7))
+		r.expectTitle(t, t.Context(), 7, "old")
+		ctx, tx := r.cache.Begin(t.Context())
+		r.put(ctx, post{ID: 7, Title: "new"}, append(others, postTag(7))...)
+		var wg sync.WaitGroup
+		ended := make(chan struct{})
+		wg.Go(func() {
+			for {
+				r.expectTitle(t, ctx, 7, "new")
+				select {
+				case <-ended:
+					return
+				default:
+				}
+			}
+		})
+		tx.Commit(func() error { return nil })
+		close(ended)
+		wg.Wait()
+		if t.Failed() {
+			return
+		}
+	}
+}
