@@ -228,6 +228,7 @@ func (o *recorder) count(outcome Outcome) (n int) {
 func TestGuardedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTagged(t, WithGuardedWrites(time.Minute))
+		var called context.Context
 		r.write(t.Context(), func(ctx context.Context) error {
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != 30*time.Second {
 				t.Errorf("deadline in %v", time.Until(deadline))
@@ -238,13 +239,12 @@ func TestGuardedWrite(t *testing.T) {
 			r.expectTitle(t, t.Context(), 7, "new")
 			r.expectTitle(t, t.Context(), 7, "new")
 			r.expectHit(t, false)
-			t.Cleanup(func() {
-				if ctx.Err() == nil {
-					t.Error("the context is not released")
-				}
-			})
+			called = ctx
 			return nil
 		}, postTag(7))
+		if called.Err() == nil {
+			t.Error("the context is not released")
+		}
 		r.expectInvalidations(t, Invalidations{Writes: 1})
 		r.expectTitle(t, t.Context(), 7, "new")
 		r.expectHit(t, true)

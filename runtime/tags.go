@@ -18,7 +18,7 @@ type resultState uint8
 const (
 	resultPending resultState = iota // the call has not been made
 	resultKnown                      // it succeeded
-	resultUnknown                    // it failed, panicked or did not return
+	resultUnknown                    // it failed, panicked or did not return; or it is guarded and has not been made
 )
 
 // Add adds tags.
@@ -50,7 +50,7 @@ func (t *Tags) Try(fallback Tag, add func()) {
 }
 
 // Result adds tags that depend on the result of a write. Before the call it does
-// nothing; after a call that succeeded it is like Try; after one that failed,
+// nothing, or adds fallback if the write is guarded; after a call that succeeded it is like Try; after one that failed,
 // panicked or did not return it adds fallback.
 func (t *Tags) Result(fallback Tag, add func()) {
 	switch t.result {

@@ -142,7 +142,7 @@ func (e Event) write(w *tabwriter.Writer) {
 		call = name + "." + call
 	}
 	if call == "" {
-		call = "by hand"
+		call = string(e.Cause) // "by hand", "transaction"
 	}
 	var notes []string
 	if e.Reason != "" {

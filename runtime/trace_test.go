@@ -39,7 +39,7 @@ hit           PostRepository.Post(7)                       0s
 invalidated   PostRepository.Update   blog.post(7)         0s
 miss          PostRepository.Post(7)  invalidated, stored  1ms
 miss          PostRepository.Post(7)  expired, stored      1ms
-invalidated   by hand                 *                    0s
+invalidated   clear                   *                    0s
 miss          PostRepository.Post(7)  absent               1ms
 miss          PostRepository.Post(7)  refresh              1ms
 bypassed      PostRepository.Post(7)  bypass               1ms

@@ -264,11 +264,32 @@ func TestCommitAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.expectTitle(t, t.Context(), 7, "old")
-	if err := tx.Commit(r.commit(post{ID: 7, Title: "new"})); err != nil {
+	err := tx.Commit(func() error {
+		r.change(ctx, postTag(8)) // collected, as before the first one
+		r.set(post{ID: 7, Title: "new"})
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	r.expectTitle(t, t.Context(), 7, "new")
 	r.expectInvalidations(t, Invalidations{Transactions: 2})
+}
+
+// End leaves it to a commit that is running: what it has written is not there
+// before.
+func TestEndDuringCommit(t *testing.T) {
+	r := newTagged(t)
+	ctx, tx := r.cache.Begin(t.Context())
+	r.change(ctx, postTag(7))
+	tx.Commit(func() error {
+		tx.End()
+		r.change(ctx, postTag(8))
+		r.set(post{ID: 7, Title: "new"})
+		return nil
+	})
+	r.expectTitle(t, t.Context(), 7, "new")
+	r.expectInvalidations(t, Invalidations{Transactions: 1})
 }
 
 // A write that returns when its transaction has been committed invalidates at
@@ -602,6 +623,23 @@ func TestReloadInATransaction(t *testing.T) {
 	tx.End()
 	if runs != 1 {
 		t.Error("reloaded after a rollback")
+	}
+
+	ctx, tx = r.cache.Begin(begun)
+	r.reloading(ctx, func() error { return errRefused }, reload)
+	tx.Commit(func() error { return nil })
+	if runs != 1 {
+		t.Error("reloaded after a write that failed")
+	}
+
+	// Should the outer one end first, it is for the inner one.
+	ctx, outer = r.cache.Begin(begun)
+	inside, inner = r.cache.Begin(context.WithValue(ctx, valueKey{}, "transaction"))
+	r.reloading(inside, func() error { return nil }, reload)
+	outer.End()
+	inner.Commit(func() error { return nil })
+	if runs != 2 {
+		t.Error("not reloaded")
 	}
 }
 

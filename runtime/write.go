@@ -119,7 +119,7 @@ func (c *WriteCall) invalidate() (left bool) {
 	}
 	left, atOnce := c.control.collect(cache, later)
 	event := Event{Outcome: Invalidated, Reason: ReasonTransaction}
-	if atOnce {
+	if atOnce || c.marks != nil {
 		cache.settle(c.caller, stats, c.tags.slots, c.marks.takeOver(), c.cause)
 		event = Event{Outcome: Invalidated, Cause: c.cause}
 	} else {
