@@ -2,6 +2,8 @@ package visit
 
 import (
 	"context"
+	"database/sql"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/cachegen/cachegen/example/blog"
 	"github.com/cachegen/cachegen/example/internal/sample"
 	cacheruntime "github.com/cachegen/cachegen/runtime"
+	"github.com/cachegen/cachegen/runtime/sqltx"
 )
 
 const (
@@ -17,12 +20,15 @@ const (
 	miss        = cacheruntime.Miss
 	skipped     = cacheruntime.Skipped
 	bypassed    = cacheruntime.Bypassed
+	stale       = cacheruntime.Stale
+	joined      = cacheruntime.Joined
 )
 
 const (
-	ada   = sample.Ada
-	grace = sample.Grace
-	draft = sample.Draft
+	ada    = sample.Ada
+	grace  = sample.Grace
+	edsger = sample.Edsger
+	draft  = sample.Draft
 )
 
 // The lists that the visitor looks at. After sample.Fill, the posts on them are:
@@ -34,6 +40,7 @@ var (
 	adas     = byAuthor(ada, 1)                                               // 10 7
 	graces1  = byAuthor(grace, 1)                                             // 11 8
 	graces2  = byAuthor(grace, 2)                                             // 5 2
+	related  = postsByIDs(1, 5, 9)
 	lists    = []read{page1, page2, machines, february}
 	figures  = []read{count("machines", blog.Filter{Topics: []string{"machines"}}), archive(), totals()}
 	engine   = search("engine", "trace 1")
@@ -72,12 +79,16 @@ func (v *visit) story(ctx context.Context) {
 	for _, r := range figures {
 		v.read(ctx, miss, r)
 	}
-	v.read(ctx, miss, authorByID(ada))
-	v.read(ctx, miss, authorsByIDs(ada, grace))
 	v.read(ctx, miss, allAuthors())
 	v.read(ctx, miss, commentsByPost(1))
 	v.read(ctx, miss, commentCounts(1, 2, 3))
 	v.read(ctx, miss, latestComments())
+
+	v.report.chapter("Many at once: a batch loads only what no one has read yet, in one statement.")
+	v.read(ctx, partly, related)
+	v.read(ctx, hit, postByID(9))
+	v.read(ctx, miss, authorByID(ada))
+	v.read(ctx, partly, authorsByIDs(ada, grace))
 
 	v.report.chapter("The visitor's language is part of the key.")
 	v.read(ctx, miss, in("de", postByID(1)))
@@ -137,12 +148,13 @@ func (v *visit) story(ctx context.Context) {
 		return err
 	}, feed(postByID(draft), adas)...)
 
-	v.report.chapter("The front page: its entry lives for as long as the post is featured.")
+	v.report.chapter("The front page: who changes it loads it again, so that no visitor waits.")
 	v.read(ctx, miss, featured())
 	v.read(ctx, negativeHit, featured())
 	v.write(ctx, "posts.Feature(5)", func(ctx context.Context, s site) error {
-		return s.posts.Feature(ctx, 5, time.Now().Add(time.Hour))
-	}, featured())
+		return s.posts.Feature(ctx, 5, time.Now().Add(2*time.Hour))
+	})
+	v.read(ctx, hit, featured())
 	v.write(ctx, "posts.Edit(5)", func(ctx context.Context, s site) error {
 		return s.posts.Edit(ctx, 5, "A compiler, at last", "It works.")
 	}, featured(), postByID(5), page2, machines, february, graces1, engine)
@@ -152,6 +164,19 @@ func (v *visit) story(ctx context.Context) {
 		_, err := s.posts.Move(ctx, 5, 99)
 		return err
 	}), feed(featured(), postByID(5), adas, graces1, graces2)...)
+
+	v.report.chapter("A transaction: others see what it changes after the commit, and not before.")
+	v.transaction(ctx, "posts.Edit(9)", func(ctx context.Context, s site) error {
+		return s.posts.Edit(ctx, 9, "The humble reader", "There are more of them.")
+	}, postByID(9), page1, machines, engine, related)
+
+	v.report.chapter("An author leaves: another one gets all the posts, or none if that fails.")
+	v.write(ctx, "desk.Leave(3, to nobody) fails", fails(func(ctx context.Context, _ site) error {
+		return v.desk.Leave(ctx, edsger, 99)
+	}), feed(adas, graces1, graces2)...)
+	v.write(ctx, "desk.Leave(3, to 1)", func(ctx context.Context, _ site) error {
+		return v.desk.Leave(ctx, edsger, ada)
+	}, feed(adas, allAuthors(), related)...)
 
 	v.report.chapter("Posts are deleted, with their comments.")
 	v.write(ctx, "posts.Delete(5, 13)", func(ctx context.Context, s site) error {
@@ -168,8 +193,64 @@ func (v *visit) story(ctx context.Context) {
 		return v.posts.InvalidateByID(ctx, 1)
 	}, postByID(1), in("de", postByID(1)), in("fr", postByID(1)))
 
+	v.outage(ctx)
+
 	v.report.chapter("Everything is forgotten, and a hundred visitors ask for the first page at once.")
 	v.stampede(ctx, 100, page1)
+}
+
+// transaction makes a write in a transaction, with a look at what it changes from
+// inside and outside before the commit. The other reads are those it makes stale.
+func (v *visit) transaction(ctx context.Context, name string, call func(context.Context, site) error, look read, stale ...read) {
+	v.write(ctx, "commit", func(traced context.Context, s site) error {
+		return sqltx.Run(traced, v.db.SQL(), v.cache, nil, func(inside context.Context, _ *sql.Tx) error {
+			start := time.Now()
+			if err := call(inside, s); err != nil {
+				return err
+			}
+			v.report.inTransaction(name, time.Since(start))
+			changed := v.read(inside, bypassed, as("inside", look))
+			before := v.read(ctx, hit, as("outside", look))
+			if !v.over() && reflect.DeepEqual(changed.value, before.value) {
+				v.fail("%s: the same inside and outside of a transaction that changed it", look.name)
+			}
+			return v.err
+		})
+	}, stale...)
+}
+
+// outage lets entries expire while the database cannot be reached, or is slow.
+// Afterwards the reads that are known may have expired, so there are no more.
+func (v *visit) outage(ctx context.Context) {
+	v.report.chapter("The database is down. What has expired is served if it is declared stale.")
+	v.known = nil
+	v.line.down.Store(true)
+	v.read(ctx, hit, page1)
+	v.later("a quarter of an hour passes", 15*time.Minute)
+	v.read(ctx, stale, page1)
+	v.read(ctx, stale, page1)
+	v.read(ctx, stale, postByID(1))
+	v.readFails(ctx, commentsByPost(1), errDown)
+	v.line.down.Store(false)
+	v.later("it is up again, and a minute passes", time.Minute)
+	v.read(ctx, miss, page1)
+
+	v.report.chapter("The database is slow. What has expired is served soon; the load goes on.")
+	v.later("another quarter of an hour passes", 15*time.Minute)
+	arrive := make(chan struct{})
+	v.line.slow.Store(&arrive)
+	v.read(ctx, stale, page1)
+	v.line.slow.Store(nil)
+	close(arrive)
+	v.readEither(ctx, page1, hit, joined)
+}
+
+// later sets the clock of the cache ahead.
+func (v *visit) later(what string, d time.Duration) {
+	if !v.over() {
+		v.clock.ahead.Add(int64(d))
+		v.report.meanwhile(what)
+	}
 }
 
 // behind changes the database behind the cache's back, and makes a read to
