@@ -224,23 +224,23 @@ func (v *visit) transaction(ctx context.Context, name string, call func(context.
 func (v *visit) outage(ctx context.Context) {
 	v.report.chapter("The database is down. What has expired is served if it is declared stale.")
 	v.known = nil
-	v.line.down.Store(true)
+	v.clock.line.down.Store(true)
 	v.read(ctx, hit, page1)
 	v.later("a quarter of an hour passes", 15*time.Minute)
 	v.read(ctx, stale, page1)
 	v.read(ctx, stale, page1)
 	v.read(ctx, stale, postByID(1))
 	v.readFails(ctx, commentsByPost(1), errDown)
-	v.line.down.Store(false)
+	v.clock.line.down.Store(false)
 	v.later("it is up again, and a minute passes", time.Minute)
 	v.read(ctx, miss, page1)
 
 	v.report.chapter("The database is slow. What has expired is served soon; the load goes on.")
 	v.later("another quarter of an hour passes", 15*time.Minute)
 	arrive := make(chan struct{})
-	v.line.slow.Store(&arrive)
+	v.clock.line.slow.Store(&arrive)
 	v.read(ctx, stale, page1)
-	v.line.slow.Store(nil)
+	v.clock.line.slow.Store(nil)
 	close(arrive)
 	v.readEither(ctx, page1, hit, joined)
 }

@@ -31,8 +31,7 @@ type site struct {
 type visit struct {
 	db     *sqlite.DB
 	cache  *cacheruntime.Cache
-	clock  *clock // of the cache
-	line   *line  // between the cache and the database
+	clock  *clock // of the cache, which knows the line between cache and database
 	posts  *blog.CachedPostRepository
 	desk   *editorial.Desk
 	cached site
@@ -59,15 +58,14 @@ func Run(ctx context.Context, w io.Writer, opts ...cacheruntime.Option) (err err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	clock := &clock{}
+	clock := &clock{line: &line{}}
 	cache, err := cacheruntime.New(append(opts, cacheruntime.WithClock(clock))...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cache.Close()) }()
 
-	v := begin(db, cache, w)
-	v.clock = clock
+	v := begin(db, cache, clock, w)
 	if err := sample.Fill(ctx, v.direct.posts, v.direct.authors, v.direct.comments); err != nil {
 		return fmt.Errorf("fill the database: %w", err)
 	}
@@ -80,8 +78,8 @@ func Run(ctx context.Context, w io.Writer, opts ...cacheruntime.Option) (err err
 }
 
 // begin puts the cache in front of the database. The wrappers are all it takes.
-func begin(db *sqlite.DB, cache *cacheruntime.Cache, w io.Writer) *visit {
-	line := &line{}
+func begin(db *sqlite.DB, cache *cacheruntime.Cache, clock *clock, w io.Writer) *visit {
+	line := clock.line
 	posts := blog.NewCachedPostRepository(distantPosts{db.Posts(), line}, cache)
 	authors := blog.NewCachedAuthorRepository(db.Authors(), cache)
 	comments := blog.NewCachedCommentRepository(distantComments{db.Comments(), line}, cache)
@@ -89,7 +87,7 @@ func begin(db *sqlite.DB, cache *cacheruntime.Cache, w io.Writer) *visit {
 	return &visit{
 		db:     db,
 		cache:  cache,
-		line:   line,
+		clock:  clock,
 		posts:  posts,
 		desk:   editorial.NewDesk(db.SQL(), cache, posts, authors),
 		cached: site{posts, authors, comments, reports},
