@@ -293,9 +293,9 @@ func (c *CachedAuthorRepository) Unwrap() AuthorRepository {
 // and, on each of its writes, invalidates what the write makes stale. It is
 // safe for concurrent use if the repository behind it is.
 //
-//	ByPost  read   for 5m by post, page, within 1s; depends on Discussion(post)
-//	Counts  read   for 5m by posts, within 1s; depends on Discussion(posts[*])
-//	Latest  read   for 5m by limit, stale for 1h, within 1s; depends on Discussion(*)
+//	ByPost  read   for 5m by post, page, answered within 1s; depends on Discussion(post)
+//	Counts  read   for 5m by posts, answered within 1s; depends on Discussion(posts[*])
+//	Latest  read   for 5m by limit, stale for 1h, answered within 1s; depends on Discussion(*)
 //	Add     write  invalidates Discussion(c.PostID)
 //	Remove  write  invalidates Discussion(posts[*])
 type CachedCommentRepository struct {
@@ -355,7 +355,7 @@ func NewCachedCommentRepository(next CommentRepository, cache *cacheruntime.Cach
 // ByPost returns a page of the comments on a post, the oldest first.
 //
 // Cached for 5m by post and page. It depends on Discussion(post). Callers wait
-// for a load 1s at most.
+// at most 1s for a load.
 func (cached *CachedCommentRepository) ByPost(ctx context.Context, post int64, page Page) ([]Comment, error) {
 	key := cached.byPost.Key(ctx)
 	defer key.Release()
@@ -395,8 +395,8 @@ func (cached *CachedCommentRepository) InvalidateAllByPost(ctx context.Context) 
 // Counts returns how many comments each of the posts has. Posts without
 // one are left out.
 //
-// Cached for 5m by posts. It depends on Discussion(posts[*]). Callers wait for
-// a load 1s at most.
+// Cached for 5m by posts. It depends on Discussion(posts[*]). Callers wait at
+// most 1s for a load.
 func (cached *CachedCommentRepository) Counts(ctx context.Context, posts []int64) (map[int64]int, error) {
 	key := cached.counts.Key(ctx)
 	defer key.Release()
@@ -450,8 +450,8 @@ func (cached *CachedCommentRepository) InvalidateAllCounts(ctx context.Context) 
 // database is down or slow.
 //
 // Cached for 5m by limit. It depends on Discussion(*). An expired value is kept
-// 1h longer, in case a load fails or takes more than 100ms. Callers wait for a
-// load 1s at most.
+// 1h longer, in case a load fails or takes more than 100ms. Callers wait at
+// most 1s for a load.
 func (cached *CachedCommentRepository) Latest(ctx context.Context, limit int) ([]Comment, error) {
 	key := cached.latest.Key(ctx)
 	defer key.Release()
@@ -525,12 +525,12 @@ func (cached *CachedCommentRepository) Unwrap() CommentRepository {
 // each of its writes, invalidates what the write makes stale. It is safe for
 // concurrent use if the repository behind it is.
 //
-//	ByID      read    for 10m by Locale(ctx), id, stale for 1h, within 2s; depends on Post(id), Author(result.AuthorID)
-//	ByIDs     batch   of ByID, by ids, within 2s
-//	List      read    for 10m by Locale(ctx), filter, page, stale for 1h, within 2s; depends on Feed, Post(result[*].ID), Author(result[*].AuthorID)
-//	ByAuthor  read    for 10m by Locale(ctx), author, page, stale for 1h, within 2s; depends on Author(author), Post(result[*].ID)
-//	Search    read    for 1m by Locale(ctx), query, page, within 2s; depends on Post(*), Author(*)
-//	Featured  read    for time.Until(result.Until) by Locale(ctx), stale for 1h, within 2s; depends on Post(result.Post.ID), Author(result.Post.AuthorID)
+//	ByID      read    for 10m by Locale(ctx), id, stale for 1h, answered within 2s; depends on Post(id), Author(result.AuthorID)
+//	ByIDs     batch   of ByID, by ids, answered within 2s
+//	List      read    for 10m by Locale(ctx), filter, page, stale for 1h, answered within 2s; depends on Feed, Post(result[*].ID), Author(result[*].AuthorID)
+//	ByAuthor  read    for 10m by Locale(ctx), author, page, stale for 1h, answered within 2s; depends on Author(author), Post(result[*].ID)
+//	Search    read    for 1m by Locale(ctx), query, page, answered within 2s; depends on Post(*), Author(*)
+//	Featured  read    for time.Until(result.Until) by Locale(ctx), stale for 1h, answered within 2s; depends on Post(result.Post.ID), Author(result.Post.AuthorID)
 //	Create    write   invalidates Post(p.ID), Feed, ByAuthor(p.AuthorID, *)
 //	Edit      write   invalidates Post(id)
 //	Publish   write   invalidates Post(id), Feed, ByAuthor(author, *)
@@ -644,8 +644,8 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 //
 // Cached for 10m by Locale(ctx) and id, unless Editor(ctx). It depends on
 // Post(id) and Author(result.AuthorID). It remembers ErrNotFound for 5m. An
-// expired value is kept 1h longer, in case a load fails. Callers wait for a
-// load 2s at most.
+// expired value is kept 1h longer, in case a load fails. Callers wait at most
+// 2s for a load.
 func (c *CachedPostRepository) ByID(ctx context.Context, id int64) (*Post, error) {
 	if !c.byIDCached(ctx) {
 		c.byID.Skip(ctx)
@@ -711,7 +711,7 @@ func (c *CachedPostRepository) InvalidateAllByID(ctx context.Context) error {
 // of ByID, so the feed costs only what nobody has read yet.
 //
 // Cached as entries of ByID, by ids: only the missing ones are loaded, at most
-// 50 in a call. Callers wait for a load 2s at most.
+// 50 in a call. Callers wait at most 2s for a load.
 func (c *CachedPostRepository) ByIDs(ctx context.Context, ids []int64) ([]*Post, error) {
 	found, err := c.byIDs.Load(ctx, ids, cacheruntime.BatchLoader[int64, *Post]{
 		Key: func(key *cacheruntime.Key, id int64) {
@@ -749,7 +749,7 @@ func (c *CachedPostRepository) ByIDs(ctx context.Context, ids []int64) ([]*Post,
 // Cached for 10m by Locale(ctx), filter and page, when page.Number <= 10 and
 // unless Editor(ctx). It depends on Feed, Post(result[*].ID) and
 // Author(result[*].AuthorID). An expired value is kept 1h longer, in case a
-// load fails or takes more than 100ms. Callers wait for a load 2s at most.
+// load fails or takes more than 100ms. Callers wait at most 2s for a load.
 func (c *CachedPostRepository) List(ctx context.Context, filter Filter, page Page) ([]Headline, error) {
 	cacheable := func() bool { return page.Number <= 10 && !Editor(ctx) }
 	if !cacheruntime.Holds(cacheable) {
@@ -813,7 +813,7 @@ func (c *CachedPostRepository) InvalidateAllList(ctx context.Context) error {
 //
 // Cached for 10m by Locale(ctx), author and page, unless Editor(ctx). It
 // depends on Author(author) and Post(result[*].ID). An expired value is kept 1h
-// longer, in case a load fails. Callers wait for a load 2s at most.
+// longer, in case a load fails. Callers wait at most 2s for a load.
 func (c *CachedPostRepository) ByAuthor(ctx context.Context, author int64, page Page) ([]Headline, error) {
 	cacheable := func() bool { return !Editor(ctx) }
 	if !cacheruntime.Holds(cacheable) {
@@ -889,7 +889,7 @@ func (c *CachedPostRepository) InvalidateAllByAuthor(ctx context.Context) error 
 //
 // Cached for 1m by Locale(ctx), query and page, when
 // len(query) >= 3 && !Editor(ctx) and unless len(result) == 0. It depends on
-// Post(*) and Author(*). Callers wait for a load 2s at most.
+// Post(*) and Author(*). Callers wait at most 2s for a load.
 func (c *CachedPostRepository) Search(ctx context.Context, query string, page Page, traceID string) ([]Headline, error) {
 	cacheable := func() bool { return len(query) >= 3 && !Editor(ctx) }
 	if !cacheruntime.Holds(cacheable) {
@@ -948,7 +948,7 @@ func (c *CachedPostRepository) InvalidateAllSearch(ctx context.Context) error {
 // Cached for time.Until(result.Until) by Locale(ctx). It depends on
 // Post(result.Post.ID) and Author(result.Post.AuthorID). It remembers a nil
 // result for 1m. An expired value is kept 1h longer, in case a load fails or
-// takes more than 100ms. Callers wait for a load 2s at most.
+// takes more than 100ms. Callers wait at most 2s for a load.
 func (c *CachedPostRepository) Featured(ctx context.Context) (*Feature, error) {
 	key := c.featured.Key(ctx)
 	defer key.Release()
