@@ -4,9 +4,9 @@
 //	go run ./example -visit
 //
 // makes a scripted visit: it creates a database in a temporary file, reads and
-// writes, shows what the cache did at every step and how long it took, and
-// compares everything it reads with the database. It exits with status 1 at the
-// first difference.
+// writes, also in transactions and while the database is down, shows what the cache
+// did at every step and how long it took, and compares everything it reads with the
+// database. It exits with status 1 at the first difference.
 package main
 
 import (

@@ -68,7 +68,7 @@ func (r *report) write(name string, events []cacheruntime.Event, took time.Durat
 				tags = append(tags, short(tag))
 			}
 		case event.Reason == cacheruntime.ReasonRefresh:
-			reloads = append(reloads, event.Method+"()")
+			reloads = append(reloads, event.Method)
 		}
 	}
 	lines := wrap("invalidates ", tags)

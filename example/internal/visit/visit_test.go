@@ -19,7 +19,7 @@ func TestRun(t *testing.T) {
 	}
 	for _, want := range []string{
 		"miss: absent", "hit", "invalidates Post(12)", "PostRepository.ByID",
-		"2 × hit, 1 × miss: absent", "reloads     Featured()", "bypassed: transaction",
+		"2 × hit, 1 × miss: absent", "reloads     Featured", "bypassed: transaction",
 		"stale: load failed", "stale: outlasted soft", "fails: the database is down",
 	} {
 		if !strings.Contains(out.String(), want) {
