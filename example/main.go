@@ -4,21 +4,32 @@
 //	go run ./example -visit
 //
 // makes a scripted visit: it creates a database in a temporary file, reads and
-// writes, shows what the cache did at every step and how long it took, and
-// compares everything it reads with the database. It exits with status 1 at the
-// first difference.
+// writes, also in transactions and while the database is down, shows what the cache
+// did at every step and how long it took, and compares everything it reads with the
+// database. It exits with status 1 at the first difference.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/cachegen/cachegen/example/internal/visit"
+	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
+
+// options are those of the cache: what a small server would choose.
+var options = []cacheruntime.Option{
+	cacheruntime.WithMaxBytes(64 << 20),            // more than the blog has
+	cacheruntime.WithLoadTimeout(10 * time.Second), // no statement takes that long, unless it hangs
+	cacheruntime.WithMaxLoads(32),                  // with an empty cache, visitors queue here and not at the database
+	cacheruntime.WithLogger(slog.Default()),        // what goes wrong without an error that anyone sees
+}
 
 func main() {
 	visiting := flag.Bool("visit", false, "make a scripted visit to the blog, and check the cache at every step")
@@ -35,7 +46,7 @@ func main() {
 	// A closed pipe is an error of the report, so that the visit can clean up.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := visit.Run(ctx, os.Stdout)
+	err := visit.Run(ctx, os.Stdout, options...)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "example:", err)

@@ -24,10 +24,11 @@ type AuthorRepository interface {
 	//cache:negative ErrNotFound ttl=1m
 	ByEmail(ctx context.Context, email string) (*Author, error)
 
-	// ByIDs returns those of the authors that exist, by ID.
+	// ByIDs returns those of the authors that exist, by ID. Each is an entry of
+	// ByID: what one of the two has loaded, the other need not.
 	//
 	//cache:read
-	//cache:depends Author(ids[*])
+	//cache:batch ByID(ids)
 	ByIDs(ctx context.Context, ids []int64) (map[int64]Author, error)
 
 	// List returns all authors in the order of their names.
@@ -54,4 +55,10 @@ type AuthorRepository interface {
 	//cache:write
 	//cache:invalidates Author(id), ByEmail(old), ByEmail(email)
 	ChangeEmail(ctx context.Context, id int64, email string) (old string, err error)
+
+	// Delete deletes an author who has no posts.
+	//
+	//cache:write
+	//cache:invalidates Author(id)
+	Delete(ctx context.Context, id int64) error
 }

@@ -15,6 +15,11 @@
 // of everything in it. So a new post makes every list stale, and a corrected
 // title only those lists that show it. Where one read alone is concerned, no
 // tag is needed: the write names the read.
+//
+// What was invalidated is never served. What has merely expired may be, where
+// stale says so, while the database is down or slow: each repository says for
+// how long, and why. Writes that belong together are one transaction, for which
+// see package editorial.
 package blog
 
 //go:generate go run github.com/cachegen/cachegen/cmd/cachegen

@@ -21,22 +21,24 @@ const _ = cacheruntime.GeneratedCodeVersion1
 //
 //	ByID         read   for 1h by id; depends on Author(id)
 //	ByEmail      read   for 1h by strings.ToLower(email); depends on Author(result.ID)
-//	ByIDs        read   for 1h by ids; depends on Author(ids[*])
+//	ByIDs        batch  of ByID, by ids
 //	List         read   for 1h; depends on Author(*)
 //	Create       write  invalidates Author(a.ID), ByEmail(a.Email)
 //	Rename       write  invalidates Author(id)
 //	ChangeEmail  write  invalidates Author(id), ByEmail(old), ByEmail(email)
+//	Delete       write  invalidates Author(id)
 type CachedAuthorRepository struct {
 	next  AuthorRepository
 	cache *cacheruntime.Cache
 
 	byID        *cacheruntime.Read[*Author]
 	byEmail     *cacheruntime.Read[*Author]
-	byIDs       *cacheruntime.Read[map[int64]Author]
+	byIDs       *cacheruntime.Batch[int64, *Author]
 	list        *cacheruntime.Read[[]Author]
 	create      *cacheruntime.Write
 	rename      *cacheruntime.Write
 	changeEmail *cacheruntime.Write
+	delete      *cacheruntime.Write
 }
 
 // If this does not compile, AuthorRepository has changed: run "go generate".
@@ -45,7 +47,7 @@ var _ AuthorRepository = (*CachedAuthorRepository)(nil)
 // NewCachedAuthorRepository returns next behind cache. Wrappers that share a
 // cache share their entries: one cache serves one source of data.
 func NewCachedAuthorRepository(next AuthorRepository, cache *cacheruntime.Cache) *CachedAuthorRepository {
-	return &CachedAuthorRepository{
+	c := &CachedAuthorRepository{
 		next:  next,
 		cache: cache,
 		byID: cacheruntime.NewRead(cache, cacheruntime.ReadConfig[*Author]{
@@ -70,15 +72,6 @@ func NewCachedAuthorRepository(next AuthorRepository, cache *cacheruntime.Cache)
 			Encode:      cacheEncodeAuthorPtrResult,
 			Decode:      cacheDecodeAuthorPtrResult,
 		}),
-		byIDs: cacheruntime.NewRead(cache, cacheruntime.ReadConfig[map[int64]Author]{
-			Repository:  "github.com/cachegen/cachegen/example/blog.AuthorRepository",
-			Method:      "ByIDs",
-			Fingerprint: 0x8a8f9f40104fb9f2,
-			TTL:         time.Hour,
-			Jitter:      0.1,
-			Encode:      cacheEncodeInt64ToAuthorMapResult,
-			Decode:      cacheDecodeInt64ToAuthorMapResult,
-		}),
 		list: cacheruntime.NewRead(cache, cacheruntime.ReadConfig[[]Author]{
 			Repository:  "github.com/cachegen/cachegen/example/blog.AuthorRepository",
 			Method:      "List",
@@ -91,7 +84,12 @@ func NewCachedAuthorRepository(next AuthorRepository, cache *cacheruntime.Cache)
 		create:      cacheruntime.NewWrite(cache, "github.com/cachegen/cachegen/example/blog.AuthorRepository", "Create"),
 		rename:      cacheruntime.NewWrite(cache, "github.com/cachegen/cachegen/example/blog.AuthorRepository", "Rename"),
 		changeEmail: cacheruntime.NewWrite(cache, "github.com/cachegen/cachegen/example/blog.AuthorRepository", "ChangeEmail"),
+		delete:      cacheruntime.NewWrite(cache, "github.com/cachegen/cachegen/example/blog.AuthorRepository", "Delete"),
 	}
+	c.byIDs = cacheruntime.NewBatch[int64](c.byID, cacheruntime.BatchConfig{
+		Method: "ByIDs",
+	})
+	return c
 }
 
 // ByID returns an author, or ErrNotFound.
@@ -105,10 +103,16 @@ func (c *CachedAuthorRepository) ByID(ctx context.Context, id int64) (*Author, e
 	if result, err, ok := c.byID.Lookup(ctx, key); ok {
 		return result, err
 	}
-	return c.byID.Load(ctx, key, cacheruntime.Loader[*Author]{
-		Call:    func(ctx context.Context) (*Author, error) { return c.next.ByID(ctx, id) },
+	policy := c.byIDPolicy(id)
+	policy.Call = func(ctx context.Context) (*Author, error) { return c.next.ByID(ctx, id) }
+	return c.byID.Load(ctx, key, policy)
+}
+
+// byIDPolicy says what is known of an entry of ByID.
+func (c *CachedAuthorRepository) byIDPolicy(id int64) cacheruntime.Loader[*Author] {
+	return cacheruntime.Loader[*Author]{
 		Depends: func(tags *cacheruntime.Tags) { tags.Add(AuthorTag(id)) },
-	})
+	}
 }
 
 // byIDKey adds what tells one entry of ByID from another.
@@ -174,55 +178,30 @@ func (c *CachedAuthorRepository) InvalidateAllByEmail(ctx context.Context) error
 	return c.cache.Invalidate(ctx, c.byEmail.AllTag())
 }
 
-// ByIDs returns those of the authors that exist, by ID.
+// ByIDs returns those of the authors that exist, by ID. Each is an entry of
+// ByID: what one of the two has loaded, the other need not.
 //
-// Cached for 1h by ids. It depends on Author(ids[*]).
+// Cached as entries of ByID, by ids: only the missing ones are loaded.
 func (c *CachedAuthorRepository) ByIDs(ctx context.Context, ids []int64) (map[int64]Author, error) {
-	key := c.byIDs.Key(ctx)
-	defer key.Release()
-	c.byIDsKey(key, ids)
-	if result, err, ok := c.byIDs.Lookup(ctx, key); ok {
-		return result, err
-	}
-	// The load may outlive this call.
-	idsCopy := slices.Clone(ids)
-	return c.byIDs.Load(ctx, key, cacheruntime.Loader[map[int64]Author]{
-		Call: func(ctx context.Context) (map[int64]Author, error) { return c.next.ByIDs(ctx, idsCopy) },
-		Depends: func(tags *cacheruntime.Tags) {
-			for _, id := range idsCopy {
-				tags.Add(AuthorTag(id))
+	found, err := c.byIDs.Load(ctx, ids, cacheruntime.BatchLoader[int64, *Author]{
+		Key:    func(key *cacheruntime.Key, id int64) { c.byIDKey(key, id) },
+		Policy: func(id int64) cacheruntime.Loader[*Author] { return c.byIDPolicy(id) },
+		Call: func(ctx context.Context, ids []int64, found func(int64, *Author)) error {
+			loaded, err := c.next.ByIDs(ctx, ids)
+			for id, author := range loaded {
+				found(id, &author)
 			}
+			return err
 		},
 	})
-}
-
-// byIDsKey adds what tells one entry of ByIDs from another.
-func (c *CachedAuthorRepository) byIDsKey(key *cacheruntime.Key, ids []int64) {
-	if ids == nil {
-		key.Nil()
-	} else {
-		key.List(len(ids))
-		for _, item := range ids {
-			key.Int(item)
-		}
+	if err != nil {
+		return nil, err
 	}
-}
-
-// byIDsEntry is the tag of one entry of ByIDs.
-func (c *CachedAuthorRepository) byIDsEntry(ids []int64) cacheruntime.Tag {
-	key := cacheruntime.NewKey()
-	c.byIDsKey(key, ids)
-	return c.byIDs.Tag(key)
-}
-
-// InvalidateByIDs makes the entry of ByIDs for these arguments stale.
-func (c *CachedAuthorRepository) InvalidateByIDs(ctx context.Context, ids []int64) error {
-	return c.cache.Invalidate(ctx, c.byIDsEntry(ids))
-}
-
-// InvalidateAllByIDs makes every entry of ByIDs stale.
-func (c *CachedAuthorRepository) InvalidateAllByIDs(ctx context.Context) error {
-	return c.cache.Invalidate(ctx, c.byIDs.AllTag())
+	result := make(map[int64]Author, len(found))
+	for _, f := range found {
+		result[f.ID] = *f.Value
+	}
+	return result, nil
 }
 
 // List returns all authors in the order of their names.
@@ -294,6 +273,17 @@ func (c *CachedAuthorRepository) ChangeEmail(ctx context.Context, id int64, emai
 	return old, err
 }
 
+// Delete deletes an author who has no posts.
+//
+// Invalidates Author(id).
+func (c *CachedAuthorRepository) Delete(ctx context.Context, id int64) error {
+	ctx, write := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
+		tags.Add(AuthorTag(id))
+	})
+	defer write.End()
+	return write.Returned(c.next.Delete(ctx, id))
+}
+
 // Unwrap returns the uncached AuthorRepository.
 func (c *CachedAuthorRepository) Unwrap() AuthorRepository {
 	return c.next
@@ -303,9 +293,9 @@ func (c *CachedAuthorRepository) Unwrap() AuthorRepository {
 // and, on each of its writes, invalidates what the write makes stale. It is
 // safe for concurrent use if the repository behind it is.
 //
-//	ByPost  read   for 5m by post, page; depends on Discussion(post)
-//	Counts  read   for 5m by posts; depends on Discussion(posts[*])
-//	Latest  read   for 5m by limit; depends on Discussion(*)
+//	ByPost  read   for 5m by post, page, answered within 1s; depends on Discussion(post)
+//	Counts  read   for 5m by posts, answered within 1s; depends on Discussion(posts[*])
+//	Latest  read   for 5m by limit, stale for 1h, answered within 1s; depends on Discussion(*)
 //	Add     write  invalidates Discussion(c.PostID)
 //	Remove  write  invalidates Discussion(posts[*])
 type CachedCommentRepository struct {
@@ -333,6 +323,7 @@ func NewCachedCommentRepository(next CommentRepository, cache *cacheruntime.Cach
 			Method:      "ByPost",
 			Fingerprint: 0x74e1b1884d2c8337,
 			TTL:         5 * time.Minute,
+			Hard:        time.Second,
 			Encode:      cacheEncodeCommentSliceResult,
 			Decode:      cacheDecodeCommentSliceResult,
 		}),
@@ -341,6 +332,7 @@ func NewCachedCommentRepository(next CommentRepository, cache *cacheruntime.Cach
 			Method:      "Counts",
 			Fingerprint: 0x13cc8e5a63e49e85,
 			TTL:         5 * time.Minute,
+			Hard:        time.Second,
 			Encode:      cacheEncodeInt64ToIntMapResult,
 			Decode:      cacheDecodeInt64ToIntMapResult,
 		}),
@@ -349,6 +341,9 @@ func NewCachedCommentRepository(next CommentRepository, cache *cacheruntime.Cach
 			Method:      "Latest",
 			Fingerprint: 0xabc953d54edc4cb4,
 			TTL:         5 * time.Minute,
+			Stale:       time.Hour,
+			Soft:        100 * time.Millisecond,
+			Hard:        time.Second,
 			Encode:      cacheEncodeCommentSliceResult,
 			Decode:      cacheDecodeCommentSliceResult,
 		}),
@@ -359,7 +354,8 @@ func NewCachedCommentRepository(next CommentRepository, cache *cacheruntime.Cach
 
 // ByPost returns a page of the comments on a post, the oldest first.
 //
-// Cached for 5m by post and page. It depends on Discussion(post).
+// Cached for 5m by post and page. It depends on Discussion(post). Callers wait
+// at most 1s for a load.
 func (cached *CachedCommentRepository) ByPost(ctx context.Context, post int64, page Page) ([]Comment, error) {
 	key := cached.byPost.Key(ctx)
 	defer key.Release()
@@ -399,7 +395,8 @@ func (cached *CachedCommentRepository) InvalidateAllByPost(ctx context.Context) 
 // Counts returns how many comments each of the posts has. Posts without
 // one are left out.
 //
-// Cached for 5m by posts. It depends on Discussion(posts[*]).
+// Cached for 5m by posts. It depends on Discussion(posts[*]). Callers wait at
+// most 1s for a load.
 func (cached *CachedCommentRepository) Counts(ctx context.Context, posts []int64) (map[int64]int, error) {
 	key := cached.counts.Key(ctx)
 	defer key.Release()
@@ -448,9 +445,13 @@ func (cached *CachedCommentRepository) InvalidateAllCounts(ctx context.Context) 
 	return cached.cache.Invalidate(ctx, cached.counts.AllTag())
 }
 
-// Latest returns the latest comments on any post, the latest first.
+// Latest returns the latest comments on any post, the latest first. They
+// are on the front page, which is not to have a hole in it because the
+// database is down or slow.
 //
-// Cached for 5m by limit. It depends on Discussion(*).
+// Cached for 5m by limit. It depends on Discussion(*). An expired value is kept
+// 1h longer, in case a load fails or takes more than 100ms. Callers wait at
+// most 1s for a load.
 func (cached *CachedCommentRepository) Latest(ctx context.Context, limit int) ([]Comment, error) {
 	key := cached.latest.Key(ctx)
 	defer key.Release()
@@ -524,16 +525,17 @@ func (cached *CachedCommentRepository) Unwrap() CommentRepository {
 // each of its writes, invalidates what the write makes stale. It is safe for
 // concurrent use if the repository behind it is.
 //
-//	ByID      read    for 10m by Locale(ctx), id; depends on Post(id), Author(result.AuthorID)
-//	List      read    for 10m by Locale(ctx), filter, page; depends on Feed, Post(result[*].ID), Author(result[*].AuthorID)
-//	ByAuthor  read    for 10m by Locale(ctx), author, page; depends on Author(author), Post(result[*].ID)
-//	Search    read    for 1m by Locale(ctx), query, page; depends on Post(*), Author(*)
-//	Featured  read    for time.Until(result.Until) by Locale(ctx); depends on Post(result.Post.ID), Author(result.Post.AuthorID)
+//	ByID      read    for 10m by Locale(ctx), id, stale for 1h, answered within 2s; depends on Post(id), Author(result.AuthorID)
+//	ByIDs     batch   of ByID, by ids, answered within 2s
+//	List      read    for 10m by Locale(ctx), filter, page, stale for 1h, answered within 2s; depends on Feed, Post(result[*].ID), Author(result[*].AuthorID)
+//	ByAuthor  read    for 10m by Locale(ctx), author, page, stale for 1h, answered within 2s; depends on Author(author), Post(result[*].ID)
+//	Search    read    for 1m by Locale(ctx), query, page, answered within 2s; depends on Post(*), Author(*)
+//	Featured  read    for time.Until(result.Until) by Locale(ctx), stale for 1h, answered within 2s; depends on Post(result.Post.ID), Author(result.Post.AuthorID)
 //	Create    write   invalidates Post(p.ID), Feed, ByAuthor(p.AuthorID, *)
 //	Edit      write   invalidates Post(id)
 //	Publish   write   invalidates Post(id), Feed, ByAuthor(author, *)
 //	Move      write   invalidates Post(id), Feed, ByAuthor(from, *), ByAuthor(to, *)
-//	Feature   write   invalidates Featured()
+//	Feature   write   invalidates Featured(); reloads Featured()
 //	Delete    write   invalidates Post(ids[*]), Discussion(ids[*]), Feed, ByAuthor(authors[*], *)
 //	Export    bypass
 type CachedPostRepository struct {
@@ -541,6 +543,7 @@ type CachedPostRepository struct {
 	cache *cacheruntime.Cache
 
 	byID     *cacheruntime.Read[*Post]
+	byIDs    *cacheruntime.Batch[int64, *Post]
 	list     *cacheruntime.Read[[]Headline]
 	byAuthor *cacheruntime.Read[[]Headline]
 	search   *cacheruntime.Read[[]Headline]
@@ -559,7 +562,7 @@ var _ PostRepository = (*CachedPostRepository)(nil)
 // NewCachedPostRepository returns next behind cache. Wrappers that share a
 // cache share their entries: one cache serves one source of data.
 func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *CachedPostRepository {
-	return &CachedPostRepository{
+	c := &CachedPostRepository{
 		next:  next,
 		cache: cache,
 		byID: cacheruntime.NewRead(cache, cacheruntime.ReadConfig[*Post]{
@@ -568,6 +571,8 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 			Fingerprint: 0x2c1aa1a4c5ad0516,
 			TTL:         10 * time.Minute,
 			Jitter:      0.1,
+			Stale:       time.Hour,
+			Hard:        2 * time.Second,
 			IsNil:       func(result *Post) bool { return result == nil },
 			Negative:    []cacheruntime.Negative{{Err: ErrNotFound, TTL: 5 * time.Minute}},
 			Encode:      cacheEncodePostPtrResult,
@@ -579,6 +584,9 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 			Fingerprint: 0xe7d6eeec397a9aa6,
 			TTL:         10 * time.Minute,
 			Jitter:      0.1,
+			Stale:       time.Hour,
+			Soft:        100 * time.Millisecond,
+			Hard:        2 * time.Second,
 			Encode:      cacheEncodeHeadlineSliceResult,
 			Decode:      cacheDecodeHeadlineSliceResult,
 		}),
@@ -588,6 +596,8 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 			Fingerprint: 0x8fe8887e39db38b9,
 			TTL:         10 * time.Minute,
 			Jitter:      0.1,
+			Stale:       time.Hour,
+			Hard:        2 * time.Second,
 			Patterns:    []uint8{0b1},
 			Encode:      cacheEncodeHeadlineSliceResult,
 			Decode:      cacheDecodeHeadlineSliceResult,
@@ -598,6 +608,7 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 			Fingerprint: 0x14f228e91ca6efeb,
 			TTL:         time.Minute,
 			Jitter:      0.1,
+			Hard:        2 * time.Second,
 			Encode:      cacheEncodeHeadlineSliceResult,
 			Decode:      cacheDecodeHeadlineSliceResult,
 		}),
@@ -606,6 +617,9 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 			Method:      "Featured",
 			Fingerprint: 0x2274a88a7e090b4d,
 			Jitter:      0.1,
+			Stale:       time.Hour,
+			Soft:        100 * time.Millisecond,
+			Hard:        2 * time.Second,
 			IsNil:       func(result *Feature) bool { return result == nil },
 			Negative:    []cacheruntime.Negative{{Nil: true, TTL: time.Minute}},
 			Encode:      cacheEncodeFeaturePtrResult,
@@ -618,15 +632,22 @@ func NewCachedPostRepository(next PostRepository, cache *cacheruntime.Cache) *Ca
 		feature: cacheruntime.NewWrite(cache, "github.com/cachegen/cachegen/example/blog.PostRepository", "Feature"),
 		delete:  cacheruntime.NewWrite(cache, "github.com/cachegen/cachegen/example/blog.PostRepository", "Delete"),
 	}
+	c.byIDs = cacheruntime.NewBatch[int64](c.byID, cacheruntime.BatchConfig{
+		Method: "ByIDs",
+		Size:   50,
+		Hard:   2 * time.Second,
+	})
+	return c
 }
 
 // ByID returns a post, or ErrNotFound.
 //
 // Cached for 10m by Locale(ctx) and id, unless Editor(ctx). It depends on
-// Post(id) and Author(result.AuthorID). It remembers ErrNotFound for 5m.
+// Post(id) and Author(result.AuthorID). It remembers ErrNotFound for 5m. An
+// expired value is kept 1h longer, in case a load fails. Callers wait at most
+// 2s for a load.
 func (c *CachedPostRepository) ByID(ctx context.Context, id int64) (*Post, error) {
-	cacheable := func() bool { return !Editor(ctx) }
-	if !cacheruntime.Holds(cacheable) {
+	if !c.byIDCached(ctx) {
 		c.byID.Skip(ctx)
 		return c.next.ByID(ctx, id)
 	}
@@ -638,11 +659,22 @@ func (c *CachedPostRepository) ByID(ctx context.Context, id int64) (*Post, error
 	if result, err, ok := c.byID.Lookup(ctx, key); ok {
 		return result, err
 	}
-	return c.byID.Load(ctx, key, cacheruntime.Loader[*Post]{
-		Call:          func(ctx context.Context) (*Post, error) { return c.next.ByID(ctx, id) },
+	policy := c.byIDPolicy(id)
+	policy.Call = func(ctx context.Context) (*Post, error) { return c.next.ByID(ctx, id) }
+	return c.byID.Load(ctx, key, policy)
+}
+
+// byIDCached reports whether a call of ByID may use the cache.
+func (c *CachedPostRepository) byIDCached(ctx context.Context) bool {
+	return cacheruntime.Holds(func() bool { return !Editor(ctx) })
+}
+
+// byIDPolicy says what is known of an entry of ByID.
+func (c *CachedPostRepository) byIDPolicy(id int64) cacheruntime.Loader[*Post] {
+	return cacheruntime.Loader[*Post]{
 		Depends:       func(tags *cacheruntime.Tags) { tags.Add(PostTag(id)) },
 		DependsResult: func(tags *cacheruntime.Tags, result *Post) { tags.Add(AuthorTag(result.AuthorID)) },
-	})
+	}
 }
 
 // byIDVary adds what every key of ByID varies by.
@@ -674,12 +706,50 @@ func (c *CachedPostRepository) InvalidateAllByID(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.byID.AllTag())
 }
 
+// ByIDs returns those of the posts that exist, in the order of the IDs: the
+// full texts of a feed, or what is related to a post. They are the entries
+// of ByID, so the feed costs only what nobody has read yet.
+//
+// Cached as entries of ByID, by ids: only the missing ones are loaded, at most
+// 50 in a call. Callers wait at most 2s for a load.
+func (c *CachedPostRepository) ByIDs(ctx context.Context, ids []int64) ([]*Post, error) {
+	found, err := c.byIDs.Load(ctx, ids, cacheruntime.BatchLoader[int64, *Post]{
+		Key: func(key *cacheruntime.Key, id int64) {
+			c.byIDVary(ctx, key)
+			key.Args()
+			c.byIDKey(key, id)
+		},
+		Cached: func(id int64) bool { return c.byIDCached(ctx) },
+		Policy: func(id int64) cacheruntime.Loader[*Post] { return c.byIDPolicy(id) },
+		Call: func(ctx context.Context, ids []int64, found func(int64, *Post)) error {
+			loaded, err := c.next.ByIDs(ctx, ids)
+			for _, post := range loaded {
+				if post != nil {
+					found(post.ID, post)
+				}
+			}
+			return err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	result := make([]*Post, len(found))
+	for i, f := range found {
+		result[i] = f.Value
+	}
+	return result, nil
+}
+
 // List returns a page of the posts that the filter selects, the latest
-// first. Few visitors go beyond page 10, so those pages are not cached.
+// first. Few visitors go beyond page 10, so those pages are not cached. The
+// front page is a list, and is there at once: where an expired one is at
+// hand, nobody waits more than a tenth of a second for a slow database.
 //
 // Cached for 10m by Locale(ctx), filter and page, when page.Number <= 10 and
 // unless Editor(ctx). It depends on Feed, Post(result[*].ID) and
-// Author(result[*].AuthorID).
+// Author(result[*].AuthorID). An expired value is kept 1h longer, in case a
+// load fails or takes more than 100ms. Callers wait at most 2s for a load.
 func (c *CachedPostRepository) List(ctx context.Context, filter Filter, page Page) ([]Headline, error) {
 	cacheable := func() bool { return page.Number <= 10 && !Editor(ctx) }
 	if !cacheruntime.Holds(cacheable) {
@@ -742,7 +812,8 @@ func (c *CachedPostRepository) InvalidateAllList(ctx context.Context) error {
 // ByAuthor returns a page of an author's posts, the latest first.
 //
 // Cached for 10m by Locale(ctx), author and page, unless Editor(ctx). It
-// depends on Author(author) and Post(result[*].ID).
+// depends on Author(author) and Post(result[*].ID). An expired value is kept 1h
+// longer, in case a load fails. Callers wait at most 2s for a load.
 func (c *CachedPostRepository) ByAuthor(ctx context.Context, author int64, page Page) ([]Headline, error) {
 	cacheable := func() bool { return !Editor(ctx) }
 	if !cacheruntime.Holds(cacheable) {
@@ -813,11 +884,12 @@ func (c *CachedPostRepository) InvalidateAllByAuthor(ctx context.Context) error 
 // Search returns a page of the posts whose title or body contains the
 // query. The trace ID is for the database's log. A change to any post may
 // make it match, so the result depends on all of them; one or two letters,
-// and queries that find nothing, are not worth an entry.
+// and queries that find nothing, are not worth an entry. Nobody is served
+// what a search found an hour ago.
 //
 // Cached for 1m by Locale(ctx), query and page, when
 // len(query) >= 3 && !Editor(ctx) and unless len(result) == 0. It depends on
-// Post(*) and Author(*).
+// Post(*) and Author(*). Callers wait at most 2s for a load.
 func (c *CachedPostRepository) Search(ctx context.Context, query string, page Page, traceID string) ([]Headline, error) {
 	cacheable := func() bool { return len(query) >= 3 && !Editor(ctx) }
 	if !cacheruntime.Holds(cacheable) {
@@ -870,11 +942,13 @@ func (c *CachedPostRepository) InvalidateAllSearch(ctx context.Context) error {
 }
 
 // Featured returns the post on the front page, or nil if there is none.
-// It is cached for as long as it stays there.
+// It is cached for as long as it stays there, and stays a little longer if
+// the database is down or slow.
 //
 // Cached for time.Until(result.Until) by Locale(ctx). It depends on
 // Post(result.Post.ID) and Author(result.Post.AuthorID). It remembers a nil
-// result for 1m.
+// result for 1m. An expired value is kept 1h longer, in case a load fails or
+// takes more than 100ms. Callers wait at most 2s for a load.
 func (c *CachedPostRepository) Featured(ctx context.Context) (*Feature, error) {
 	key := c.featured.Key(ctx)
 	defer key.Release()
@@ -969,14 +1043,20 @@ func (c *CachedPostRepository) Move(ctx context.Context, id, to int64) (from int
 }
 
 // Feature puts a published post on the front page in place of the one
-// there.
+// there. The front page asks for it all the time, so it is loaded again
+// before Feature returns (in the language of the caller), and no visitor
+// waits for that.
 //
-// Invalidates Featured().
+// Invalidates Featured(). Then it loads Featured() again.
 func (c *CachedPostRepository) Feature(ctx context.Context, id int64, until time.Time) error {
 	ctx, write := c.feature.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(c.featuredEntry())
 	})
 	defer write.End()
+	write.Reload(func(ctx context.Context) error {
+		_, err := c.Featured(ctx)
+		return err
+	})
 	return write.Returned(c.next.Feature(ctx, id, until))
 }
 
@@ -1019,9 +1099,9 @@ func (c *CachedPostRepository) Unwrap() PostRepository {
 // CachedReportRepository answers the reads of ReportRepository from a cache. It
 // is safe for concurrent use if the repository behind it is.
 //
-//	Totals   read  for 1h; depends on Feed, Author(*), Discussion(*)
-//	Count    read  for 1h by filter; depends on Feed
-//	Archive  read  for 1h; depends on Feed
+//	Totals   read  for 1h, stale for 24h, refreshed; depends on Feed, Author(*), Discussion(*)
+//	Count    read  for 1h by filter, stale for 24h, refreshed; depends on Feed
+//	Archive  read  for 1h, stale for 24h, refreshed; depends on Feed
 type CachedReportRepository struct {
 	next  ReportRepository
 	cache *cacheruntime.Cache
@@ -1045,6 +1125,9 @@ func NewCachedReportRepository(next ReportRepository, cache *cacheruntime.Cache)
 			Method:      "Totals",
 			Fingerprint: 0xf21e98af82df4057,
 			TTL:         time.Hour,
+			Stale:       24 * time.Hour,
+			Soft:        50 * time.Millisecond,
+			Refresh:     1.0,
 			Encode:      cacheEncodeTotalsResult,
 			Decode:      cacheDecodeTotalsResult,
 		}),
@@ -1053,6 +1136,9 @@ func NewCachedReportRepository(next ReportRepository, cache *cacheruntime.Cache)
 			Method:      "Count",
 			Fingerprint: 0x198bde265d4b5a71,
 			TTL:         time.Hour,
+			Stale:       24 * time.Hour,
+			Soft:        50 * time.Millisecond,
+			Refresh:     1.0,
 			Encode:      cacheEncodeIntResult,
 			Decode:      cacheDecodeIntResult,
 		}),
@@ -1061,6 +1147,9 @@ func NewCachedReportRepository(next ReportRepository, cache *cacheruntime.Cache)
 			Method:      "Archive",
 			Fingerprint: 0x1fdd2fca5ce6f01c,
 			TTL:         time.Hour,
+			Stale:       24 * time.Hour,
+			Soft:        50 * time.Millisecond,
+			Refresh:     1.0,
 			Share:       true,
 			Encode:      cacheEncodeMonthToIntMapResult,
 			Decode:      cacheDecodeMonthToIntMapResult,
@@ -1070,7 +1159,9 @@ func NewCachedReportRepository(next ReportRepository, cache *cacheruntime.Cache)
 
 // Totals returns the figures of the whole blog.
 //
-// Cached for 1h. It depends on Feed, Author(*) and Discussion(*).
+// Cached for 1h. It depends on Feed, Author(*) and Discussion(*). An expired
+// value is kept 24h longer, in case a load fails or takes more than 50ms. It is
+// refreshed in the background before it expires.
 func (c *CachedReportRepository) Totals(ctx context.Context) (Totals, error) {
 	key := c.totals.Key(ctx)
 	defer key.Release()
@@ -1100,7 +1191,9 @@ func (c *CachedReportRepository) InvalidateAllTotals(ctx context.Context) error 
 
 // Count returns how many published posts the filter selects.
 //
-// Cached for 1h by filter. It depends on Feed.
+// Cached for 1h by filter. It depends on Feed. An expired value is kept 24h
+// longer, in case a load fails or takes more than 50ms. It is refreshed in the
+// background before it expires.
 func (c *CachedReportRepository) Count(ctx context.Context, filter Filter) (int, error) {
 	key := c.count.Key(ctx)
 	defer key.Release()
@@ -1143,8 +1236,9 @@ func (c *CachedReportRepository) InvalidateAllCount(ctx context.Context) error {
 // Archive returns how many posts were published in each month. Callers
 // only read the map, so those who wait for one load may share it.
 //
-// Cached for 1h. It depends on Feed. Callers share the value and must not
-// change it.
+// Cached for 1h. It depends on Feed. An expired value is kept 24h longer, in
+// case a load fails or takes more than 50ms. It is refreshed in the background
+// before it expires. Callers share the value and must not change it.
 func (c *CachedReportRepository) Archive(ctx context.Context) (map[Month]int, error) {
 	key := c.archive.Key(ctx)
 	defer key.Release()
@@ -1229,28 +1323,6 @@ func cacheDecodeAuthorPtrResult(d *cacheruntime.Decoder) *Author {
 	if d.Some() {
 		v = new(Author)
 		cacheDecodeAuthor(d, v)
-	}
-	return v
-}
-
-func cacheEncodeInt64ToAuthorMapResult(e *cacheruntime.Encoder, v map[int64]Author) {
-	e.Len(len(v), v == nil)
-	for key, elem := range v {
-		e.Int(key)
-		cacheEncodeAuthor(e, &elem)
-	}
-}
-
-func cacheDecodeInt64ToAuthorMapResult(d *cacheruntime.Decoder) map[int64]Author {
-	var v map[int64]Author
-	if n, isNil := d.Len(6); !isNil {
-		v = make(map[int64]Author, n)
-		for range n {
-			key := d.Int()
-			var elem Author
-			cacheDecodeAuthor(d, &elem)
-			v[key] = elem
-		}
 	}
 	return v
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cachegen/cachegen/example/blog/sqlite"
 	"github.com/cachegen/cachegen/example/internal/sample"
 	cacheruntime "github.com/cachegen/cachegen/runtime"
+	"github.com/cachegen/cachegen/runtime/cachetest"
 )
 
 // repositories are those of a blog.
@@ -48,6 +49,11 @@ func cached(tb testing.TB, next repositories, opts ...cacheruntime.Option) repos
 			tb.Error(err)
 		}
 	})
+	return wrapped(next, cache)
+}
+
+// wrapped returns the repositories behind a cache.
+func wrapped(next repositories, cache *cacheruntime.Cache) repositories {
 	return repositories{
 		blog.NewCachedPostRepository(next.posts, cache),
 		blog.NewCachedAuthorRepository(next.authors, cache),
@@ -55,3 +61,7 @@ func cached(tb testing.TB, next repositories, opts ...cacheruntime.Option) repos
 		blog.NewCachedReportRepository(next.reports, cache),
 	}
 }
+
+// standing makes the time stand still, so that a machine that is busy costs nobody
+// their patience.
+func standing() cacheruntime.Option { return cacheruntime.WithClock(cachetest.NewClock()) }

@@ -75,14 +75,16 @@ func FuzzCodec(f *testing.F) {
 		roundTrip(t, nil, cacheEncodePostPtrResult, cacheDecodePostPtrResult)
 		roundTrip(t, &Feature{Post: post, Until: at}, cacheEncodeFeaturePtrResult, cacheDecodeFeaturePtrResult)
 		roundTrip(t, []Comment{comment, {}}, cacheEncodeCommentSliceResult, cacheDecodeCommentSliceResult)
-		roundTrip(t, map[int64]Author{id: {Name: text, Joined: at}}, cacheEncodeInt64ToAuthorMapResult, cacheDecodeInt64ToAuthorMapResult)
+		roundTrip(t, &Author{ID: id, Name: text, Joined: at}, cacheEncodeAuthorPtrResult, cacheDecodeAuthorPtrResult)
+		roundTrip(t, map[int64]int{id: int(id)}, cacheEncodeInt64ToIntMapResult, cacheDecodeInt64ToIntMapResult)
 		roundTrip(t, map[Month]int{{Year: int(offset), Month: time.Month(shape)}: int(id)}, cacheEncodeMonthToIntMapResult, cacheDecodeMonthToIntMapResult)
 
 		survive(t, data, cacheEncodePostPtrResult, cacheDecodePostPtrResult)
 		survive(t, data, cacheEncodeFeaturePtrResult, cacheDecodeFeaturePtrResult)
 		survive(t, data, cacheEncodeHeadlineSliceResult, cacheDecodeHeadlineSliceResult)
 		survive(t, data, cacheEncodeCommentSliceResult, cacheDecodeCommentSliceResult)
-		survive(t, data, cacheEncodeInt64ToAuthorMapResult, cacheDecodeInt64ToAuthorMapResult)
+		survive(t, data, cacheEncodeAuthorPtrResult, cacheDecodeAuthorPtrResult)
+		survive(t, data, cacheEncodeInt64ToIntMapResult, cacheDecodeInt64ToIntMapResult)
 		survive(t, data, cacheEncodeMonthToIntMapResult, cacheDecodeMonthToIntMapResult)
 	})
 }

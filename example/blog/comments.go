@@ -2,9 +2,10 @@ package blog
 
 import "context"
 
-// A CommentRepository keeps the comments.
+// A CommentRepository keeps the comments. A page is readable without them, so
+// nobody waits for them longer than a second.
 //
-//cache:repository ttl=5m
+//cache:repository ttl=5m hard=1s
 //cache:tag Discussion(post int64)
 type CommentRepository interface {
 	// ByPost returns a page of the comments on a post, the oldest first.
@@ -20,9 +21,11 @@ type CommentRepository interface {
 	//cache:depends Discussion(posts[*])
 	Counts(ctx context.Context, posts []int64) (map[int64]int, error)
 
-	// Latest returns the latest comments on any post, the latest first.
+	// Latest returns the latest comments on any post, the latest first. They
+	// are on the front page, which is not to have a hole in it because the
+	// database is down or slow.
 	//
-	//cache:read
+	//cache:read stale=1h soft=100ms
 	//cache:depends Discussion(*)
 	Latest(ctx context.Context, limit int) ([]Comment, error)
 

@@ -6,7 +6,12 @@ import "context"
 // nothing: what it reads is made stale by the writes of the other repositories.
 // Nothing here depends on the language of the visitor.
 //
-//cache:repository ttl=1h
+// Each of its answers takes a look at all posts, and the more there are the
+// longer it takes. So it is loaded again in the background before it expires,
+// the earlier the longer it takes, and a figure of yesterday will do for those
+// who would have to wait for it.
+//
+//cache:repository ttl=1h stale=24h soft=50ms refresh=1
 type ReportRepository interface {
 	// Totals returns the figures of the whole blog.
 	//

@@ -98,7 +98,7 @@ func TestOvertakenLoad(t *testing.T) {
 			slow := &slowPosts{PostRepository: direct.posts, read: make(chan struct{}), deliver: make(chan struct{})}
 			behind := direct
 			behind.posts = slow
-			posts := cached(t, behind).posts
+			posts := cached(t, behind, standing()).posts
 
 			type answer struct {
 				value any
@@ -146,7 +146,7 @@ func TestNeverStale(t *testing.T) {
 		writes  = 50 // by each writer
 	)
 	direct := database(t)
-	posts := cached(t, direct).posts
+	posts := cached(t, direct, standing()).posts
 	ctx := t.Context()
 
 	var written [sample.Posts + 1]atomic.Int64 // by post: the version that a write has returned for

@@ -21,7 +21,7 @@ func scanAuthor(r row) (blog.Author, error) {
 }
 
 func (r authors) ByID(ctx context.Context, id int64) (*blog.Author, error) {
-	a, err := scanAuthor(r.sql.QueryRowContext(ctx, authorColumns+` WHERE id = ?`, id))
+	a, err := scanAuthor(r.in(ctx).QueryRowContext(ctx, authorColumns+` WHERE id = ?`, id))
 	if err != nil {
 		return nil, notFound(err, "author %d", id)
 	}
@@ -29,7 +29,7 @@ func (r authors) ByID(ctx context.Context, id int64) (*blog.Author, error) {
 }
 
 func (r authors) ByEmail(ctx context.Context, email string) (*blog.Author, error) {
-	a, err := scanAuthor(r.sql.QueryRowContext(ctx, authorColumns+` WHERE address = ?`, strings.ToLower(email)))
+	a, err := scanAuthor(r.in(ctx).QueryRowContext(ctx, authorColumns+` WHERE address = ?`, strings.ToLower(email)))
 	if err != nil {
 		return nil, notFound(err, "author with address %s", email)
 	}
@@ -53,12 +53,12 @@ func (r authors) List(ctx context.Context) ([]blog.Author, error) {
 }
 
 func (r authors) Create(ctx context.Context, a *blog.Author) error {
-	return r.sql.QueryRowContext(ctx, `INSERT INTO authors (name, email, address, joined) VALUES (?, ?, ?, ?) RETURNING id`,
+	return r.in(ctx).QueryRowContext(ctx, `INSERT INTO authors (name, email, address, joined) VALUES (?, ?, ?, ?) RETURNING id`,
 		a.Name, a.Email, strings.ToLower(a.Email), a.Joined.UnixMicro()).Scan(&a.ID)
 }
 
 func (r authors) Rename(ctx context.Context, id int64, name string) error {
-	err := r.sql.QueryRowContext(ctx, `UPDATE authors SET name = ? WHERE id = ? RETURNING id`, name, id).Scan(new(int64))
+	err := r.in(ctx).QueryRowContext(ctx, `UPDATE authors SET name = ? WHERE id = ? RETURNING id`, name, id).Scan(new(int64))
 	return notFound(err, "author %d", id)
 }
 
@@ -72,4 +72,9 @@ func (r authors) ChangeEmail(ctx context.Context, id int64, email string) (old s
 		return err
 	})
 	return old, err
+}
+
+func (r authors) Delete(ctx context.Context, id int64) error {
+	err := r.in(ctx).QueryRowContext(ctx, `DELETE FROM authors WHERE id = ? RETURNING id`, id).Scan(new(int64))
+	return notFound(err, "author %d", id)
 }

@@ -51,7 +51,7 @@ func (r comments) Latest(ctx context.Context, limit int) ([]blog.Comment, error)
 }
 
 func (r comments) Add(ctx context.Context, c *blog.Comment) error {
-	return r.sql.QueryRowContext(ctx, `INSERT INTO comments (post, reply_to, name, body, written) VALUES (?, ?, ?, ?, ?) RETURNING id`,
+	return r.in(ctx).QueryRowContext(ctx, `INSERT INTO comments (post, reply_to, name, body, written) VALUES (?, ?, ?, ?, ?) RETURNING id`,
 		c.PostID, c.ReplyTo, c.Name, c.Body, c.Written.UnixMicro()).Scan(&c.ID)
 }
 

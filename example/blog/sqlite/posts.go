@@ -66,12 +66,32 @@ func scanHeadline(r row) (blog.Headline, error) {
 }
 
 func (r posts) ByID(ctx context.Context, id int64) (*blog.Post, error) {
-	p, err := scanPost(r.sql.QueryRowContext(ctx, postColumns+readable+` AND p.id = :id`,
+	p, err := scanPost(r.in(ctx).QueryRowContext(ctx, postColumns+readable+` AND p.id = :id`,
 		visitor(ctx, sql.Named("id", id))...))
 	if err != nil {
 		return nil, notFound(err, "post %d", id)
 	}
 	return p, nil
+}
+
+func (r posts) ByIDs(ctx context.Context, ids []int64) ([]*blog.Post, error) {
+	scan := func(r row) (*blog.Post, error) { return scanPost(r) }
+	found, err := collect(ctx, r.DB, scan, postColumns+readable+` AND p.id IN (SELECT value FROM json_each(:ids))`,
+		visitor(ctx, sql.Named("ids", list(ids)))...)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[int64]*blog.Post, len(found))
+	for _, p := range found {
+		byID[p.ID] = p
+	}
+	ordered := []*blog.Post{}
+	for _, id := range ids {
+		if p := byID[id]; p != nil {
+			ordered = append(ordered, p)
+		}
+	}
+	return ordered, nil
 }
 
 // filtered selects the posts of a blog.Filter, with the arguments of filtering.
@@ -113,7 +133,7 @@ func (r posts) Featured(ctx context.Context) (*blog.Feature, error) {
 		featured = ` AND p.id = (SELECT post FROM front_page WHERE until > :now)`
 	)
 	var end sql.NullInt64
-	p, err := scanPost(r.sql.QueryRowContext(ctx, postColumns+until+readable+featured,
+	p, err := scanPost(r.in(ctx).QueryRowContext(ctx, postColumns+until+readable+featured,
 		visitor(ctx, sql.Named("now", instant(time.Now())))...), &end)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -151,7 +171,7 @@ func (r posts) Edit(ctx context.Context, id int64, title, body string) error {
 }
 
 func (r posts) Publish(ctx context.Context, id int64, at time.Time) (author int64, err error) {
-	err = r.sql.QueryRowContext(ctx, `
+	err = r.in(ctx).QueryRowContext(ctx, `
 		UPDATE posts SET published = ?, updated = ? WHERE id = ? AND published IS NULL RETURNING author`,
 		instant(at), instant(time.Now()), id).Scan(&author)
 	return author, notFound(err, "draft %d", id)
@@ -170,7 +190,7 @@ func (r posts) Move(ctx context.Context, id, to int64) (from int64, err error) {
 }
 
 func (r posts) Feature(ctx context.Context, id int64, until time.Time) error {
-	err := r.sql.QueryRowContext(ctx, `
+	err := r.in(ctx).QueryRowContext(ctx, `
 		INSERT INTO front_page (one, post, until)
 		SELECT 1, id, ? FROM posts WHERE id = ? AND published IS NOT NULL
 		ON CONFLICT (one) DO UPDATE SET post = excluded.post, until = excluded.until
@@ -187,7 +207,7 @@ func (r posts) Delete(ctx context.Context, ids ...int64) (authors []int64, err e
 }
 
 func (r posts) Export(ctx context.Context, yield func(*blog.Post) error) (err error) {
-	rows, err := r.sql.QueryContext(ctx, postColumns+readable+` AND p.published IS NOT NULL ORDER BY p.id`, visitor(ctx)...)
+	rows, err := r.in(ctx).QueryContext(ctx, postColumns+readable+` AND p.published IS NOT NULL ORDER BY p.id`, visitor(ctx)...)
 	if err != nil {
 		return err
 	}

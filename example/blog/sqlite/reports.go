@@ -11,7 +11,7 @@ type reports struct{ *DB }
 
 func (r reports) Totals(ctx context.Context) (totals blog.Totals, err error) {
 	var latest sql.NullInt64
-	err = r.sql.QueryRowContext(ctx, `
+	err = r.in(ctx).QueryRowContext(ctx, `
 		SELECT (SELECT count(*) FROM authors), (SELECT count(*) FROM comments), count(*), max(published)
 		FROM posts WHERE published IS NOT NULL`).Scan(&totals.Authors, &totals.Comments, &totals.Posts, &latest)
 	totals.Latest = moment(latest)
@@ -19,7 +19,7 @@ func (r reports) Totals(ctx context.Context) (totals blog.Totals, err error) {
 }
 
 func (r reports) Count(ctx context.Context, filter blog.Filter) (count int, err error) {
-	err = r.sql.QueryRowContext(ctx, `SELECT count(*) FROM posts p WHERE p.published IS NOT NULL`+filtered,
+	err = r.in(ctx).QueryRowContext(ctx, `SELECT count(*) FROM posts p WHERE p.published IS NOT NULL`+filtered,
 		filtering(filter)...).Scan(&count)
 	return count, err
 }

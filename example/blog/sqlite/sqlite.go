@@ -1,7 +1,8 @@
 // Package sqlite keeps a blog in an SQLite database, embedded in the program.
 //
-// It knows nothing of a cache. Every read is one statement, so it sees one
-// state of the database.
+// It knows nothing of a cache, but that the transaction in which a call is to be
+// made comes with its context, as package sqltx hands it over. Every read is one
+// statement, so it sees one state of the database.
 package sqlite
 
 import (
@@ -16,6 +17,7 @@ import (
 	_ "modernc.org/sqlite" // the driver
 
 	"github.com/cachegen/cachegen/example/blog"
+	"github.com/cachegen/cachegen/runtime/sqltx"
 )
 
 //go:embed schema.sql
@@ -44,6 +46,9 @@ func Open(ctx context.Context, path string) (*DB, error) {
 // Close closes the database.
 func (db *DB) Close() error { return db.sql.Close() }
 
+// SQL returns the database itself, to run transactions on.
+func (db *DB) SQL() *sql.DB { return db.sql }
+
 // Posts returns the repository of posts.
 func (db *DB) Posts() blog.PostRepository { return posts{db} }
 
@@ -63,8 +68,28 @@ func (db *DB) Exec(ctx context.Context, statement string, args ...any) error {
 	return err
 }
 
-// inTx runs f in a transaction, and commits it unless f fails.
+// A querier runs statements: the database, or a transaction.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// in returns what runs the statements of a call: the transaction that its context
+// carries, or else the database.
+func (db *DB) in(ctx context.Context) querier {
+	if tx, ok := sqltx.FromContext(ctx); ok {
+		return tx
+	}
+	return db.sql
+}
+
+// inTx runs f in a transaction. If that is not the caller's, which the caller
+// ends, it is committed unless f fails.
 func (db *DB) inTx(ctx context.Context, f func(*sql.Tx) error) error {
+	if tx, ok := sqltx.FromContext(ctx); ok {
+		return f(tx)
+	}
 	tx, err := db.sql.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -78,7 +103,7 @@ func (db *DB) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 
 // collect runs a query and returns its rows as scan reads them, never nil.
 func collect[T any](ctx context.Context, db *DB, scan func(row) (T, error), query string, args ...any) (items []T, err error) {
-	rows, err := db.sql.QueryContext(ctx, query, args...)
+	rows, err := db.in(ctx).QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

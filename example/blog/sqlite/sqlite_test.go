@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/cachegen/cachegen/example/blog"
 	"github.com/cachegen/cachegen/example/blog/sqlite"
+	"github.com/cachegen/cachegen/runtime/cachetest"
+	"github.com/cachegen/cachegen/runtime/sqltx"
 )
 
 // open returns an empty database with two authors.
@@ -187,6 +190,56 @@ func TestFilters(t *testing.T) {
 	}
 }
 
+func TestByIDs(t *testing.T) {
+	db, ada, _ := open(t)
+	posts, ctx := db.Posts(), t.Context()
+	a, b := create(t, db, ada, "a", 1), create(t, db, ada, "b", 2)
+	draft := create(t, db, ada, "draft", 0)
+	read := func(ctx context.Context, ids ...int64) []string {
+		found, err := posts.ByIDs(ctx, ids)
+		succeed(t, "ByIDs", err)
+		slugs := []string{}
+		for _, p := range found {
+			slugs = append(slugs, p.Slug)
+		}
+		return slugs
+	}
+	check(t, "in the order of the IDs", nil, read(ctx, b, 99, draft, a, b), []string{"b", "a", "b"})
+	check(t, "for an editor", nil, read(blog.WithEditor(ctx), draft), []string{"draft"})
+	check(t, "none", nil, read(ctx), []string{})
+}
+
+// Inside a transaction the repositories read and write in it, outside they do not.
+func TestTransaction(t *testing.T) {
+	db, ada, grace := open(t)
+	posts, authors, comments, ctx := db.Posts(), db.Authors(), db.Comments(), t.Context()
+	id := create(t, db, ada, "a", 1)
+	stop := errors.New("stop")
+	name := func(ctx context.Context) string {
+		p, err := posts.ByID(ctx, id)
+		succeed(t, "ByID", err)
+		return p.AuthorName + ": " + p.Title
+	}
+	err := sqltx.Run(ctx, db.SQL(), cachetest.New(t), nil, func(inside context.Context, _ *sql.Tx) error {
+		_, err := posts.Move(inside, id, grace)
+		succeed(t, "Move", err)
+		succeed(t, "Edit", posts.Edit(inside, id, "Another title", ""))
+		succeed(t, "Delete", authors.Delete(inside, ada))
+		succeed(t, "Add", comments.Add(inside, &blog.Comment{PostID: id, Name: "Joan", Written: day(2)}))
+		check(t, "inside", nil, name(inside), "Grace: Another title")
+		latest, err := comments.Latest(inside, 1)
+		check(t, "comments inside", err, len(latest), 1)
+		check(t, "outside", nil, name(ctx), "Ada: On a")
+		return stop
+	})
+	if !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	check(t, "after the rollback", nil, name(ctx), "Ada: On a")
+	latest, err := comments.Latest(ctx, 1)
+	check(t, "comments after the rollback", err, len(latest), 0)
+}
+
 func TestMove(t *testing.T) {
 	db, ada, grace := open(t)
 	posts, ctx := db.Posts(), t.Context()
@@ -268,6 +321,15 @@ func TestAuthors(t *testing.T) {
 	wantNotFound(t, "ByEmail of the old address", err)
 	_, err = authors.ChangeEmail(ctx, 99, "nobody@example.com")
 	wantNotFound(t, "ChangeEmail of nobody", err)
+
+	id := create(t, db, ada, "a", 1)
+	if err := authors.Delete(ctx, ada); err == nil {
+		t.Fatal("Delete of an author with a post succeeded")
+	}
+	_, err = db.Posts().Move(ctx, id, grace)
+	succeed(t, "Move", err)
+	succeed(t, "Delete", authors.Delete(ctx, ada))
+	wantNotFound(t, "Delete again", authors.Delete(ctx, ada))
 }
 
 func TestComments(t *testing.T) {

@@ -22,6 +22,12 @@ func postByID(id int64) read {
 	}}
 }
 
+func postsByIDs(ids ...int64) read {
+	return read{fmt.Sprintf("posts.ByIDs(%d)", ids), func(ctx context.Context, s site) (any, error) {
+		return s.posts.ByIDs(ctx, ids)
+	}}
+}
+
 func list(what string, filter blog.Filter, page int) read {
 	return read{fmt.Sprintf("posts.List(%s, page %d)", what, page), func(ctx context.Context, s site) (any, error) {
 		return s.posts.List(ctx, filter, blog.Page{Number: page, Size: pageSize})
@@ -104,6 +110,11 @@ func archive() read {
 	return read{"reports.Archive()", func(ctx context.Context, s site) (any, error) {
 		return s.reports.Archive(ctx)
 	}}
+}
+
+// as is the same read, said to be made by somebody or somewhere.
+func as(who string, r read) read {
+	return read{who + ": " + r.name, r.call}
 }
 
 // in is the same read by a visitor with that language.

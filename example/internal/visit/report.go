@@ -48,18 +48,34 @@ func (r *report) chapter(title string) {
 
 // read shows one read.
 func (r *report) read(name string, a answer) {
-	r.row(name, did(a.event), duration(a.took))
+	r.row(name, did(a.events), duration(a.took))
 }
 
-// write shows a write and the tags it invalidated.
+// readFails shows a read that returned an error.
+func (r *report) readFails(name string, a answer) {
+	r.row(name, "fails: "+a.err.Error(), duration(a.took))
+}
+
+// write shows a write, the tags it invalidated, and what it loaded again.
 func (r *report) write(name string, events []cacheruntime.Event, took time.Duration) {
 	var tags []string
+	var reloads []string
 	for _, event := range events {
-		for _, tag := range event.Tags {
-			tags = append(tags, short(tag))
+		switch {
+		case event.Reason == cacheruntime.ReasonTransaction: // the end of the transaction says it all
+		case event.Outcome == cacheruntime.Invalidated:
+			for _, tag := range event.Tags {
+				tags = append(tags, short(tag))
+			}
+		case event.Reason == cacheruntime.ReasonRefresh:
+			reloads = append(reloads, event.Method)
 		}
 	}
-	for i, line := range wrap("invalidates ", tags) {
+	lines := wrap("invalidates ", tags)
+	if len(reloads) > 0 {
+		lines = append(lines, wrap("reloads     ", reloads)...)
+	}
+	for i, line := range lines {
 		if i > 0 {
 			name, took = "", 0
 		}
@@ -67,9 +83,47 @@ func (r *report) write(name string, events []cacheruntime.Event, took time.Durat
 	}
 }
 
-// again shows a read that a write made stale.
-func (r *report) again(name string, a answer) {
-	r.row("  "+name, did(a.event), duration(a.took))
+// A repeated read is one that a write made stale.
+type repeated struct {
+	name string
+	answer
+}
+
+// fewReads is how many repeated reads are shown one by one.
+const fewReads = 5
+
+// again shows the reads that a write made stale: if there are many, those of one
+// method together.
+func (r *report) again(reads []repeated) {
+	if len(reads) <= fewReads {
+		for _, read := range reads {
+			r.row("  "+read.name, did(read.events), duration(read.took))
+		}
+		return
+	}
+	var methods []string
+	calls := map[string][]repeated{}
+	for _, read := range reads {
+		method, _, _ := strings.Cut(read.name, "(")
+		if calls[method] == nil {
+			methods = append(methods, method)
+		}
+		calls[method] = append(calls[method], read)
+	}
+	for _, method := range methods {
+		of := calls[method]
+		name := "  " + of[0].name
+		var took time.Duration
+		var events []cacheruntime.Event
+		for _, read := range of {
+			took += read.took
+			events = append(events, read.events...)
+		}
+		if len(of) > 1 {
+			name = fmt.Sprintf("  %d × %s, on average", len(of), method)
+		}
+		r.row(name, did(events), duration(took/time.Duration(len(of))))
+	}
 }
 
 // kept sums up the reads that are still answered from the cache.
@@ -93,7 +147,17 @@ func (r *report) compared(reads int) {
 func (r *report) behind(statement string, took time.Duration, name string, a answer) {
 	verb, _, _ := strings.Cut(statement, " ")
 	r.row("an "+verb+" of its own", "the cache is not told", duration(took))
-	r.row(name, did(a.event)+", outdated", duration(a.took))
+	r.row(name, did(a.events)+", outdated", duration(a.took))
+}
+
+// inTransaction shows a write that is not yet committed.
+func (r *report) inTransaction(name string, took time.Duration) {
+	r.row(name, "left to the transaction", duration(took))
+}
+
+// meanwhile shows what happens without a call.
+func (r *report) meanwhile(what string) {
+	r.row("("+what+")", "", "")
 }
 
 // stampede shows many callers of one read.
@@ -109,10 +173,30 @@ func (r *report) stats(stats cacheruntime.Stats) {
 	}
 }
 
-// did says what the cache did in a read.
-func did(event cacheruntime.Event) string {
+// did says what the cache did in a read, or in several, or for the IDs of a batch:
+// if that is not the same for all, how often it did what.
+func did(events []cacheruntime.Event) string {
+	var texts []string
+	times := map[string]int{}
+	for _, event := range events {
+		text := didOnce(event)
+		if times[text] == 0 {
+			texts = append(texts, text)
+		}
+		times[text]++
+	}
+	if len(texts) == 1 {
+		return texts[0]
+	}
+	for i, text := range texts {
+		texts[i] = fmt.Sprintf("%d × %s", times[text], text)
+	}
+	return strings.Join(texts, ", ")
+}
+
+func didOnce(event cacheruntime.Event) string {
 	text := string(event.Outcome)
-	if event.Reason != "" && event.Outcome != cacheruntime.Bypassed {
+	if event.Reason != "" && event.Reason != cacheruntime.ReasonBypass {
 		text += ": " + string(event.Reason)
 	}
 	if event.Outcome == cacheruntime.Miss && !event.Stored {

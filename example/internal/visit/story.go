@@ -2,6 +2,8 @@ package visit
 
 import (
 	"context"
+	"database/sql"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/cachegen/cachegen/example/blog"
 	"github.com/cachegen/cachegen/example/internal/sample"
 	cacheruntime "github.com/cachegen/cachegen/runtime"
+	"github.com/cachegen/cachegen/runtime/sqltx"
 )
 
 const (
@@ -17,12 +20,15 @@ const (
 	miss        = cacheruntime.Miss
 	skipped     = cacheruntime.Skipped
 	bypassed    = cacheruntime.Bypassed
+	stale       = cacheruntime.Stale
+	joined      = cacheruntime.Joined
 )
 
 const (
-	ada   = sample.Ada
-	grace = sample.Grace
-	draft = sample.Draft
+	ada    = sample.Ada
+	grace  = sample.Grace
+	edsger = sample.Edsger
+	draft  = sample.Draft
 )
 
 // The lists that the visitor looks at. After sample.Fill, the posts on them are:
@@ -34,6 +40,7 @@ var (
 	adas     = byAuthor(ada, 1)                                               // 10 7
 	graces1  = byAuthor(grace, 1)                                             // 11 8
 	graces2  = byAuthor(grace, 2)                                             // 5 2
+	related  = postsByIDs(1, 5, 9)
 	lists    = []read{page1, page2, machines, february}
 	figures  = []read{count("machines", blog.Filter{Topics: []string{"machines"}}), archive(), totals()}
 	engine   = search("engine", "trace 1")
@@ -51,13 +58,13 @@ func feed(more ...read) []read {
 
 // story is the visit, step by step.
 func (v *visit) story(ctx context.Context) {
-	v.report.chapter("The first read asks the database, the second one does not.")
+	v.chapter("The first read asks the database, the second one does not.")
 	v.read(ctx, miss, postByID(1))
 	v.read(ctx, hit, postByID(1))
 	v.read(ctx, miss, authorByEmail("ada@example.com"))
 	v.read(ctx, hit, authorByEmail("ADA@Example.com"))
 
-	v.report.chapter("Lists, pages, filters and figures: each call with its arguments is an entry.")
+	v.chapter("Lists, pages, filters and figures: each call with its arguments is an entry.")
 	v.read(ctx, miss, page1)
 	v.read(ctx, hit, page1)
 	v.read(ctx, miss, page2)
@@ -72,19 +79,23 @@ func (v *visit) story(ctx context.Context) {
 	for _, r := range figures {
 		v.read(ctx, miss, r)
 	}
-	v.read(ctx, miss, authorByID(ada))
-	v.read(ctx, miss, authorsByIDs(ada, grace))
 	v.read(ctx, miss, allAuthors())
 	v.read(ctx, miss, commentsByPost(1))
 	v.read(ctx, miss, commentCounts(1, 2, 3))
 	v.read(ctx, miss, latestComments())
 
-	v.report.chapter("The visitor's language is part of the key.")
+	v.chapter("Many at once: a batch loads only what no one has read yet, in one statement.")
+	v.read(ctx, partly, related)
+	v.read(ctx, hit, postByID(9))
+	v.read(ctx, miss, authorByID(ada))
+	v.read(ctx, partly, authorsByIDs(ada, grace))
+
+	v.chapter("The visitor's language is part of the key.")
 	v.read(ctx, miss, in("de", postByID(1)))
 	v.read(ctx, miss, in("fr", postByID(1)))
 	v.read(ctx, hit, in("de", postByID(1)))
 
-	v.report.chapter("Not everything is cached, and a caller can ask for the database.")
+	v.chapter("Not everything is cached, and a caller can ask for the database.")
 	v.read(ctx, skipped, search("it", "trace 3"))
 	v.read(ctx, skipped, list("all", blog.Filter{}, 11))
 	v.read(ctx, skipped, asEditor(postByID(1)))
@@ -92,7 +103,7 @@ func (v *visit) story(ctx context.Context) {
 	v.read(cacheruntime.Bypass(ctx), bypassed, postByID(1))
 	v.read(cacheruntime.Refresh(ctx), miss, postByID(1))
 
-	v.report.chapter("A title is corrected. Stale is what shows that post, and nothing else.")
+	v.chapter("A title is corrected. Stale is what shows that post, and nothing else.")
 	v.write(ctx, "posts.Edit(12)", func(ctx context.Context, s site) error {
 		return s.posts.Edit(ctx, 12, "The shortest way", "It was found in a café.")
 	}, page1, engine)
@@ -100,7 +111,7 @@ func (v *visit) story(ctx context.Context) {
 		return s.posts.Edit(blog.WithLocale(ctx, "de"), 1, "Notizen zur Maschine", "Ein neuer Text.")
 	}, postByID(1), in("de", postByID(1)), in("fr", postByID(1)), engine)
 
-	v.report.chapter("Comments come and go.")
+	v.chapter("Comments come and go.")
 	v.write(ctx, "comments.Add(post 2)", func(ctx context.Context, s site) error {
 		return s.comments.Add(ctx, &blog.Comment{PostID: 2, Name: "Joan", Body: "A moth?", Written: first(4)})
 	}, commentCounts(1, 2, 3), latestComments(), totals())
@@ -109,18 +120,18 @@ func (v *visit) story(ctx context.Context) {
 		return err
 	}, commentsByPost(1), commentCounts(1, 2, 3), latestComments(), totals())
 
-	v.report.chapter("An author is renamed: another repository, but her name is on her posts.")
+	v.chapter("An author is renamed: another repository, but her name is on her posts.")
 	v.write(ctx, "authors.Rename(2)", func(ctx context.Context, s site) error {
 		return s.authors.Rename(ctx, grace, "Grace M. Hopper")
 	}, page1, page2, machines, february, graces1, graces2, postByID(5), engine, authorsByIDs(ada, grace), allAuthors(), totals())
 
-	v.report.chapter("A post moves from one author to another: every page of both is stale.")
+	v.chapter("A post moves from one author to another: every page of both is stale.")
 	v.write(ctx, "posts.Move(11, to 1)", func(ctx context.Context, s site) error {
 		_, err := s.posts.Move(ctx, 11, ada)
 		return err
 	}, feed(adas, graces1, graces2)...)
 
-	v.report.chapter("What does not exist is remembered too, until it is created.")
+	v.chapter("What does not exist is remembered too, until it is created.")
 	v.read(ctx, miss, authorByEmail("joan@example.com"))
 	v.read(ctx, negativeHit, authorByEmail("joan@example.com"))
 	v.write(ctx, "authors.Create(Joan)", func(ctx context.Context, s site) error {
@@ -128,7 +139,7 @@ func (v *visit) story(ctx context.Context) {
 	}, authorByEmail("joan@example.com"), allAuthors(), engine, totals())
 	v.read(ctx, hit, authorByEmail("joan@example.com"))
 
-	v.report.chapter("A draft exists for editors only, until it is published.")
+	v.chapter("A draft exists for editors only, until it is published.")
 	v.read(ctx, miss, postByID(draft))
 	v.read(ctx, negativeHit, postByID(draft))
 	v.read(ctx, skipped, asEditor(postByID(draft)))
@@ -137,29 +148,43 @@ func (v *visit) story(ctx context.Context) {
 		return err
 	}, feed(postByID(draft), adas)...)
 
-	v.report.chapter("The front page: its entry lives for as long as the post is featured.")
+	v.chapter("The front page: who changes it loads it again, so that no visitor waits.")
 	v.read(ctx, miss, featured())
 	v.read(ctx, negativeHit, featured())
 	v.write(ctx, "posts.Feature(5)", func(ctx context.Context, s site) error {
-		return s.posts.Feature(ctx, 5, time.Now().Add(time.Hour))
-	}, featured())
+		return s.posts.Feature(ctx, 5, time.Now().Add(2*time.Hour))
+	})
+	v.read(ctx, hit, featured())
 	v.write(ctx, "posts.Edit(5)", func(ctx context.Context, s site) error {
 		return s.posts.Edit(ctx, 5, "A compiler, at last", "It works.")
 	}, featured(), postByID(5), page2, machines, february, graces1, engine)
 
-	v.report.chapter("A write that fails may have changed anything it names: it invalidates as well.")
+	v.chapter("A write that fails may have changed anything it names: it invalidates as well.")
 	v.write(ctx, "posts.Move(5, to nobody) fails", fails(func(ctx context.Context, s site) error {
 		_, err := s.posts.Move(ctx, 5, 99)
 		return err
 	}), feed(featured(), postByID(5), adas, graces1, graces2)...)
 
-	v.report.chapter("Posts are deleted, with their comments.")
+	v.chapter("A transaction: others see what it changes after the commit, and not before.")
+	v.transaction(ctx, "posts.Edit(9)", func(ctx context.Context, s site) error {
+		return s.posts.Edit(ctx, 9, "The humble reader", "There are more of them.")
+	}, postByID(9), page1, machines, engine, related)
+
+	v.chapter("An author leaves: another one gets all the posts, or none if that fails.")
+	v.write(ctx, "desk.Leave(3, to nobody) fails", fails(func(ctx context.Context, _ site) error {
+		return v.desk.Leave(ctx, edsger, 99)
+	}), feed(adas, graces1, graces2)...)
+	v.write(ctx, "desk.Leave(3, to 1)", func(ctx context.Context, _ site) error {
+		return v.desk.Leave(ctx, edsger, ada)
+	}, feed(adas, allAuthors(), related)...)
+
+	v.chapter("Posts are deleted, with their comments.")
 	v.write(ctx, "posts.Delete(5, 13)", func(ctx context.Context, s site) error {
 		_, err := s.posts.Delete(ctx, 5, draft)
 		return err
 	}, feed(featured(), postByID(5), postByID(draft), adas, graces1, graces2, latestComments())...)
 
-	v.report.chapter("A script changes the database behind the cache, and then says so.")
+	v.chapter("A script changes the database behind the cache, and then says so.")
 	v.behind(ctx, "UPDATE texts SET title = 'Notes' WHERE post = 1 AND locale = 'en'", postByID(1))
 	v.write(ctx, "cache.Invalidate(blog.PostTag(1))", func(ctx context.Context, _ site) error {
 		return v.cache.Invalidate(ctx, blog.PostTag(1))
@@ -168,8 +193,71 @@ func (v *visit) story(ctx context.Context) {
 		return v.posts.InvalidateByID(ctx, 1)
 	}, postByID(1), in("de", postByID(1)), in("fr", postByID(1)))
 
-	v.report.chapter("Everything is forgotten, and a hundred visitors ask for the first page at once.")
+	v.outage(ctx)
+
+	v.chapter("Everything is forgotten, and a hundred visitors ask for the first page at once.")
 	v.stampede(ctx, 100, page1)
+}
+
+// chapter begins a part of the visit.
+func (v *visit) chapter(title string) {
+	if !v.over() {
+		v.report.chapter(title)
+	}
+}
+
+// transaction makes a write in a transaction, with a look at what it changes from
+// inside and outside before the commit. The other reads are those it makes stale.
+func (v *visit) transaction(ctx context.Context, name string, call func(context.Context, site) error, look read, stale ...read) {
+	v.write(ctx, "commit", func(traced context.Context, s site) error {
+		return sqltx.Run(traced, v.db.SQL(), v.cache, nil, func(inside context.Context, _ *sql.Tx) error {
+			start := time.Now()
+			if err := call(inside, s); err != nil {
+				return err
+			}
+			v.report.inTransaction(name, time.Since(start))
+			changed := v.read(inside, bypassed, as("inside", look))
+			before := v.read(ctx, hit, as("outside", look))
+			if !v.over() && reflect.DeepEqual(changed.value, before.value) {
+				v.fail("%s: the same inside and outside of a transaction that changed it", look.name)
+			}
+			return v.err
+		})
+	}, stale...)
+}
+
+// outage lets entries expire while the database cannot be reached, or is slow.
+// Afterwards the reads that are known may have expired, so there are no more.
+func (v *visit) outage(ctx context.Context) {
+	v.chapter("The database is down. What has expired is served if it is declared stale.")
+	v.known = nil
+	v.clock.line.down.Store(true)
+	v.read(ctx, hit, page1)
+	v.later("a quarter of an hour passes", 15*time.Minute)
+	v.read(ctx, stale, page1)
+	v.read(ctx, stale, page1)
+	v.read(ctx, stale, postByID(1))
+	v.readFails(ctx, commentsByPost(1), errDown)
+	v.clock.line.down.Store(false)
+	v.later("it is up again, and a minute passes", time.Minute)
+	v.read(ctx, miss, page1)
+
+	v.chapter("The database is slow. What has expired is served soon; the load goes on.")
+	v.later("another quarter of an hour passes", 15*time.Minute)
+	arrive := make(chan struct{})
+	v.clock.line.slow.Store(&arrive)
+	v.read(ctx, stale, page1)
+	v.clock.line.slow.Store(nil)
+	close(arrive)
+	v.readEither(ctx, page1, hit, joined)
+}
+
+// later sets the clock of the cache ahead.
+func (v *visit) later(what string, d time.Duration) {
+	if !v.over() {
+		v.clock.ahead.Add(int64(d))
+		v.report.meanwhile(what)
+	}
 }
 
 // behind changes the database behind the cache's back, and makes a read to

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/cachegen/cachegen/example/blog"
+	"github.com/cachegen/cachegen/example/blog/editorial"
 	"github.com/cachegen/cachegen/example/blog/sqlite"
 	"github.com/cachegen/cachegen/example/internal/sample"
 	cacheruntime "github.com/cachegen/cachegen/runtime"
@@ -30,19 +31,21 @@ type site struct {
 type visit struct {
 	db     *sqlite.DB
 	cache  *cacheruntime.Cache
+	clock  *clock // of the cache, which knows the line between cache and database
 	posts  *blog.CachedPostRepository
+	desk   *editorial.Desk
 	cached site
-	direct site // the same repositories without the cache
+	direct site // the same repositories without the cache, and without the line
 
 	report *report
 	known  []read // every read so far of which there is an entry
 	err    error
 }
 
-// Run makes the visit on a database of its own in a temporary file, and writes
-// what happens to w. The error says at which step the cache was not as it
-// should be.
-func Run(ctx context.Context, w io.Writer) (err error) {
+// Run makes the visit on a database of its own in a temporary file, with a cache
+// that has those options, and writes what happens to w. The error says at which
+// step the cache was not as it should be.
+func Run(ctx context.Context, w io.Writer, opts ...cacheruntime.Option) (err error) {
 	dir, err := os.MkdirTemp("", "cachegen-example-")
 	if err != nil {
 		return err
@@ -55,13 +58,14 @@ func Run(ctx context.Context, w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	cache, err := cacheruntime.New()
+	clock := &clock{line: &line{}}
+	cache, err := cacheruntime.New(append(opts, cacheruntime.WithClock(clock))...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cache.Close()) }()
 
-	v := begin(db, cache, w)
+	v := begin(db, cache, clock, w)
 	if err := sample.Fill(ctx, v.direct.posts, v.direct.authors, v.direct.comments); err != nil {
 		return fmt.Errorf("fill the database: %w", err)
 	}
@@ -73,18 +77,21 @@ func Run(ctx context.Context, w io.Writer) (err error) {
 	return errors.Join(v.err, v.report.err)
 }
 
-// begin puts the cache in front of the database. This is all it takes.
-func begin(db *sqlite.DB, cache *cacheruntime.Cache, w io.Writer) *visit {
-	posts := blog.NewCachedPostRepository(db.Posts(), cache)
+// begin puts the cache in front of the database. The wrappers are all it takes.
+func begin(db *sqlite.DB, cache *cacheruntime.Cache, clock *clock, w io.Writer) *visit {
+	line := clock.line
+	posts := blog.NewCachedPostRepository(distantPosts{db.Posts(), line}, cache)
 	authors := blog.NewCachedAuthorRepository(db.Authors(), cache)
-	comments := blog.NewCachedCommentRepository(db.Comments(), cache)
+	comments := blog.NewCachedCommentRepository(distantComments{db.Comments(), line}, cache)
 	reports := blog.NewCachedReportRepository(db.Reports(), cache)
 	return &visit{
 		db:     db,
 		cache:  cache,
+		clock:  clock,
 		posts:  posts,
+		desk:   editorial.NewDesk(db.SQL(), cache, posts, authors),
 		cached: site{posts, authors, comments, reports},
-		direct: site{posts.Unwrap(), authors.Unwrap(), comments.Unwrap(), reports.Unwrap()},
+		direct: site{db.Posts(), db.Authors(), db.Comments(), db.Reports()},
 		report: &report{w: w},
 	}
 }

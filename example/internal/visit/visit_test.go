@@ -17,7 +17,11 @@ func TestRun(t *testing.T) {
 	if err := Run(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for _, want := range []string{"miss: absent", "hit", "invalidates Post(12)", "PostRepository.ByID"} {
+	for _, want := range []string{
+		"miss: absent", "hit", "invalidates Post(12)", "PostRepository.ByID",
+		"2 × hit, 1 × miss: absent", "reloads     Featured", "bypassed: transaction",
+		"stale: load failed", "stale: outlasted soft", "fails: the database is down",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report does not mention %q:\n%s", want, out.String())
 		}
@@ -44,7 +48,7 @@ func TestRunFindsDifference(t *testing.T) {
 	}
 	defer cache.Close()
 
-	v := begin(db, cache, io.Discard)
+	v := begin(db, cache, &clock{line: &line{}}, io.Discard)
 	if err := sample.Fill(ctx, v.direct.posts, v.direct.authors, v.direct.comments); err != nil {
 		t.Fatal(err)
 	}

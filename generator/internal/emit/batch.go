@@ -296,7 +296,7 @@ func (g *method) batchPolicy() string {
 func (g *method) batchSummary() string {
 	s := fmt.Sprintf("of %s, by %s", g.m.Read.Batch.Read, enumerate(g.batchArgs()))
 	if hard := g.m.Read.Hard; hard > 0 {
-		s += ", within " + shortDuration(hard)
+		s += ", answered within " + shortDuration(hard)
 	}
 	return s
 }

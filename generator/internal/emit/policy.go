@@ -52,7 +52,7 @@ func waitText(r *annotations.Read) string {
 	if r.Hard == 0 {
 		return ""
 	}
-	return " Callers wait for a load " + shortDuration(r.Hard) + " at most."
+	return " Callers wait at most " + shortDuration(r.Hard) + " for a load."
 }
 
 // writePolicy says in a sentence or two what a write does to the cache.
@@ -84,7 +84,7 @@ func readSummary(m *annotations.Method, params []string) string {
 		s += ", stale for " + shortDuration(r.Stale)
 	}
 	if r.Hard > 0 {
-		s += ", within " + shortDuration(r.Hard)
+		s += ", answered within " + shortDuration(r.Hard)
 	}
 	if r.Refresh > 0 {
 		s += ", refreshed"
