@@ -112,29 +112,30 @@ func (l *batchLoad[K, V]) lookup() {
 	r := l.read
 	l.results = make([]batchResult[V], len(l.ids))
 	for i, id := range l.ids {
+		key := r.Key(l.ctx)
+		l.loader.Key(key, id)
+		outcome, reason := r.past(key)
+		if outcome == "" && l.loader.Cached != nil && !l.loader.Cached(id) {
+			outcome, reason = Skipped, ReasonCondition
+		}
+		if outcome == "" && !key.control.refreshes() {
+			value, err, found, ok := r.lookup(l.ctx, key)
+			if ok {
+				l.results[i] = batchResult[V]{value, err == nil && found == Hit}
+				r.record(l.ctx, l.stats, key, found, "", false)
+				key.Release()
+				continue // without a call: a hit is to cost little
+			}
+		}
 		c := &batchCall[K, V]{at: i}
 		c.call = call[V]{
-			read: r, stats: l.stats, key: r.Key(l.ctx),
+			read: r, stats: l.stats, key: key,
 			many: true, infallible: l.cfg.Infallible, sharedArgs: l.cfg.SharedArgs,
 		}
 		l.calls = append(l.calls, c)
-		l.loader.Key(c.key, id)
-		if outcome, reason := r.past(c.key); outcome != "" {
+		if outcome != "" {
 			c.goDirect(outcome, reason)
 			continue
-		}
-		if l.loader.Cached != nil && !l.loader.Cached(id) {
-			c.goDirect(Skipped, ReasonCondition)
-			continue
-		}
-		if c.key.control.looksUp(r.cache) {
-			value, err, outcome, ok := r.lookup(l.ctx, c.key)
-			if ok {
-				l.hit(c, value, err, outcome)
-				c.key.Release()
-				l.calls = l.calls[:len(l.calls)-1]
-				continue
-			}
 		}
 		if l.loader.Policy != nil {
 			c.policy = l.loader.Policy(id)
@@ -143,12 +144,6 @@ func (l *batchLoad[K, V]) lookup() {
 			c.goDirect(Skipped, ReasonDependency)
 		}
 	}
-}
-
-// hit ends a call with an entry.
-func (l *batchLoad[K, V]) hit(c *batchCall[K, V], value V, err error, outcome Outcome) {
-	l.results[c.at] = batchResult[V]{value, err == nil && outcome == Hit}
-	c.record(l.ctx, outcome, "", false)
 }
 
 // isPast reports whether the cache has no part in the call.
@@ -186,7 +181,9 @@ func (l *batchLoad[K, V]) refresh() {
 			c.key.held, c.key.reason = nil, r.damaged(l.ctx, c.key.stripe)
 			continue
 		}
-		l.hit(c, value, err, held.outcome())
+		outcome := held.outcome()
+		l.results[c.at] = batchResult[V]{value, err == nil && outcome == Hit}
+		c.record(l.ctx, outcome, "", false)
 		if l.cfg.SharedArgs || r.backsOff(c.key.buf) {
 			continue
 		}
