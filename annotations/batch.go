@@ -148,8 +148,7 @@ func (c *checker) batchResult(m, single *method, p *parsed, key types.Type, batc
 			}
 			return false
 		}
-		batch.By = by.value.text
-		return c.batchBy(batch.Elem, key, by)
+		return c.batchBy(batch, key, by)
 	}
 	c.report(batchShape(m.resultPlace(m.model.Result).At, c.typeString(key), c.typeString(value)))
 	return false
@@ -175,8 +174,8 @@ func convert(elem, value types.Type) (Convert, bool) {
 
 // batchBy checks the field or method that is the id of an element. The element
 // is a variable, so a method of a pointer to it will do.
-func (c *checker) batchBy(elem, key types.Type, by *optionText) bool {
-	name := by.value.text
+func (c *checker) batchBy(batch *Batch, key types.Type, by *optionText) bool {
+	elem, name := batch.Elem, by.value.text
 	obj, index, _ := types.LookupFieldOrMethod(elem, true, c.in.Types, name)
 	var typ types.Type
 	switch obj := obj.(type) {
@@ -185,6 +184,7 @@ func (c *checker) batchBy(elem, key types.Type, by *optionText) bool {
 	case *types.Func:
 		if sig := obj.Signature(); sig.Params().Len() == 0 && sig.Results().Len() == 1 {
 			typ = sig.Results().At(0).Type()
+			batch.ByMethod = true
 		}
 	}
 	switch {
@@ -203,6 +203,7 @@ func (c *checker) batchBy(elem, key types.Type, by *optionText) bool {
 	case !types.Identical(typ, key):
 		c.report(badBatch(by.value.pos, name+" is "+c.typeString(typ)+", not "+c.typeString(key)))
 	default:
+		batch.By = name
 		return true
 	}
 	return false

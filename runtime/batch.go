@@ -70,9 +70,7 @@ func (b *Batch[K, V]) Load(ctx context.Context, ids []K, loader BatchLoader[K, V
 	}
 	l := &batchLoad[K, V]{Batch: b, ctx: ctx, ids: ids, loader: loader}
 	defer l.release()
-	if l.lookup(); l.isPast() {
-		return l.through()
-	}
+	l.lookup()
 	l.refresh()
 	if err := l.wait(); err != nil {
 		return nil, err
@@ -112,29 +110,30 @@ func (l *batchLoad[K, V]) lookup() {
 	r := l.read
 	l.results = make([]batchResult[V], len(l.ids))
 	for i, id := range l.ids {
+		key := r.Key(l.ctx)
+		l.loader.Key(key, id)
+		outcome, reason := r.past(key)
+		if outcome == "" && l.loader.Cached != nil && !l.loader.Cached(id) {
+			outcome, reason = Skipped, ReasonCondition
+		}
+		if outcome == "" && !key.control.refreshes() {
+			value, err, found, ok := r.lookup(l.ctx, key)
+			if ok {
+				l.results[i] = batchResult[V]{value, err == nil && found == Hit}
+				r.record(l.ctx, l.stats, key, found, "", false)
+				key.Release()
+				continue // without a call: a hit is to cost little
+			}
+		}
 		c := &batchCall[K, V]{at: i}
 		c.call = call[V]{
-			read: r, stats: l.stats, key: r.Key(l.ctx),
+			read: r, stats: l.stats, key: key,
 			many: true, infallible: l.cfg.Infallible, sharedArgs: l.cfg.SharedArgs,
 		}
 		l.calls = append(l.calls, c)
-		l.loader.Key(c.key, id)
-		if outcome, reason := r.past(c.key); outcome != "" {
+		if outcome != "" {
 			c.goDirect(outcome, reason)
 			continue
-		}
-		if l.loader.Cached != nil && !l.loader.Cached(id) {
-			c.goDirect(Skipped, ReasonCondition)
-			continue
-		}
-		if c.key.control.looksUp(r.cache) {
-			value, err, outcome, ok := r.lookup(l.ctx, c.key)
-			if ok {
-				l.hit(c, value, err, outcome)
-				c.key.Release()
-				l.calls = l.calls[:len(l.calls)-1]
-				continue
-			}
 		}
 		if l.loader.Policy != nil {
 			c.policy = l.loader.Policy(id)
@@ -143,32 +142,6 @@ func (l *batchLoad[K, V]) lookup() {
 			c.goDirect(Skipped, ReasonDependency)
 		}
 	}
-}
-
-// hit ends a call with an entry.
-func (l *batchLoad[K, V]) hit(c *batchCall[K, V], value V, err error, outcome Outcome) {
-	l.results[c.at] = batchResult[V]{value, err == nil && outcome == Hit}
-	c.record(l.ctx, outcome, "", false)
-}
-
-// isPast reports whether the cache has no part in the call.
-func (l *batchLoad[K, V]) isPast() bool {
-	return len(l.calls) == len(l.ids) && !slices.ContainsFunc(l.calls, func(c *batchCall[K, V]) bool { return !c.isDirect })
-}
-
-// through makes the call without the cache.
-func (l *batchLoad[K, V]) through() (found []Found[K, V], err error) {
-	defer func() {
-		for _, c := range l.calls {
-			c.record(l.ctx, c.outcome, c.reason, false)
-		}
-	}()
-	err = l.loader.Call(l.ctx, l.ids, func(id K, value V) {
-		if !l.read.isNil(value) {
-			found = append(found, Found[K, V]{id, value})
-		}
-	})
-	return found, err
 }
 
 // refresh answers what is to be loaded again before it expires, and has that
@@ -186,7 +159,9 @@ func (l *batchLoad[K, V]) refresh() {
 			c.key.held, c.key.reason = nil, r.damaged(l.ctx, c.key.stripe)
 			continue
 		}
-		l.hit(c, value, err, held.outcome())
+		outcome := held.outcome()
+		l.results[c.at] = batchResult[V]{value, err == nil && outcome == Hit}
+		c.record(l.ctx, outcome, "", false)
 		if l.cfg.SharedArgs || r.backsOff(c.key.buf) {
 			continue
 		}
@@ -265,7 +240,8 @@ func (l *batchLoad[K, V]) release() {
 	}
 }
 
-// direct calls the repository for the ids that have nothing to do with the cache.
+// direct calls the repository for the ids that have nothing to do with the cache,
+// for each of them once, and for at most Size at a time.
 func (l *batchLoad[K, V]) direct() error {
 	var ids []K
 	byKey := map[string][]*batchCall[K, V]{}
@@ -284,24 +260,35 @@ func (l *batchLoad[K, V]) direct() error {
 	if len(ids) == 0 {
 		return nil
 	}
-	err := l.loader.Call(l.ctx, ids, func(id K, value V) {
-		if l.read.isNil(value) {
-			return
+	defer func() {
+		for _, c := range l.calls {
+			if c.isDirect {
+				c.record(l.ctx, c.outcome, c.reason, false)
+			}
 		}
-		calls := byKey[l.key(id)]
-		if len(calls) == 0 {
-			l.extra = append(l.extra, Found[K, V]{id, value})
-		}
-		for _, c := range calls {
-			l.results[c.at] = batchResult[V]{value, true}
-		}
-	})
-	for _, c := range l.calls {
-		if c.isDirect {
-			c.record(l.ctx, c.outcome, c.reason, false)
+	}()
+	size := l.cfg.Size
+	if size == 0 {
+		size = len(ids)
+	}
+	for some := range slices.Chunk(ids, size) {
+		err := l.loader.Call(l.ctx, some, func(id K, value V) {
+			if l.read.isNil(value) {
+				return
+			}
+			calls := byKey[l.key(id)]
+			if len(calls) == 0 {
+				l.extra = append(l.extra, Found[K, V]{id, value})
+			}
+			for _, c := range calls {
+				l.results[c.at] = batchResult[V]{value, true}
+			}
+		})
+		if err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // key returns the key of an id, "" if it has none.

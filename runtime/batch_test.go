@@ -439,7 +439,7 @@ func TestBatchConditions(t *testing.T) {
 	}
 	m.expectCalls(t, []int64{1, 3}, []int64{2}, []int64{2})
 	m.cached = func(int64) bool { return false }
-	m.expectTitles(t, "3:post 3 1:post 1", 1, 3) // as the repository says
+	m.expectTitles(t, "1:post 1 3:post 3", 1, 3)
 	m.expectCalls(t, []int64{1, 3})
 
 	m.cached = nil
@@ -725,4 +725,18 @@ func TestBatchEarlyRefreshCanWait(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A batch past the cache returns what one through it does: in the order of the
+// ids, in calls of at most Size.
+func TestBatchPastTheCache(t *testing.T) {
+	m := newManyPosts(t, nil, BatchConfig{Size: 2})
+	inside, tx := m.cache.Begin(t.Context())
+	defer tx.End()
+	for name, ctx := range map[string]context.Context{"bypass": Bypass(t.Context()), "transaction": inside} {
+		if got, want := m.titles(ctx, 1, 2, 3, 1), "1:post 1 2:post 2 3:post 3 1:post 1"; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+		m.expectCalls(t, []int64{1, 2}, []int64{3})
+	}
 }

@@ -115,3 +115,19 @@ func BenchmarkTag(b *testing.B) {
 		postTag(7)
 	}
 }
+
+// BenchmarkBatchHits is a batch of ten hits.
+func BenchmarkBatchHits(b *testing.B) {
+	m := newManyPosts(b, nil, BatchConfig{})
+	ids := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+	if _, err := m.getAll(b.Context(), ids...); err != nil {
+		b.Fatal(err)
+	}
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		if found, err := m.getAll(ctx, ids...); err != nil || len(found) != len(ids) {
+			b.Fatal(found, err)
+		}
+	}
+}

@@ -40,7 +40,7 @@ func withControl(ctx context.Context, change func(*control)) context.Context {
 }
 
 // Bypass returns a context with which reads neither read nor fill the cache: they
-// call the repository. Writes still invalidate.
+// call the repository. Writes still invalidate. It prevails over [Refresh].
 func Bypass(ctx context.Context) context.Context {
 	return withControl(ctx, func(c *control) { c.bypass = true })
 }

@@ -18,8 +18,7 @@ type Histogram struct {
 const (
 	histogramBuckets = 28
 
-	// shortestBound and those that double it, 2^26 times at most, bound the buckets
-	// but for the last.
+	// shortestBound, doubled 0 to 26 times, bounds the buckets but for the last.
 	shortestBound = time.Microsecond
 	longestBound  = shortestBound << (histogramBuckets - 2)
 )

@@ -48,11 +48,12 @@ var errExited = errors.New("cacheruntime: a load ended its goroutine (runtime.Go
 
 // A TimeoutError is what a call returns whose load outlasts hard. It is a
 // context.DeadlineExceeded to errors.Is. The load goes on, and what it returns is
-// stored.
+// stored, unless it still reads arguments that the caller may change, or nobody
+// else waits for it and it has not got its turn ([WithMaxLoads]).
 type TimeoutError struct {
 	Repository string
 	Method     string
-	After      time.Duration
+	After      time.Duration // hard
 }
 
 // Error names the method and the time.

@@ -16,7 +16,8 @@ type Trace struct {
 	events []Event
 }
 
-// An Event is one call of a read or a write.
+// An Event is one call of a read or a write, or of [Cache.Invalidate] and the like;
+// observers are told of more: see [Observer].
 type Event struct {
 	Repository string // "example.com/blog.PostRepository"; "" for what is invalidated by hand
 	Method     string
@@ -42,7 +43,7 @@ const (
 	Joined      Outcome = "joined"       // answered by a load that another call started
 	Skipped     Outcome = "skipped"      // not cached: the repository was called
 	Bypassed    Outcome = "bypassed"     // asked not to use the cache: the repository was called
-	Invalidated Outcome = "invalidated"
+	Invalidated Outcome = "invalidated"  // by a write or by hand; left to a transaction if the reason is ReasonTransaction
 )
 
 // Outcomes that only observers are told.
@@ -72,7 +73,8 @@ const (
 	CauseClear       Cause = "clear"           // Cache.Clear
 )
 
-// A Reason is why a read was not a hit.
+// A Reason is why a read was not a hit; of a write, that a transaction does what it
+// would do (ReasonTransaction).
 type Reason string
 
 // The reasons.

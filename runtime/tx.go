@@ -28,15 +28,17 @@ type Tx struct {
 // Begin begins the cache's side of a database transaction, which is to be used
 // like this:
 //
+//	ctx, tx := cache.Begin(ctx)
+//	defer tx.End()
 //	sqlTx, err := db.BeginTx(ctx, nil)
 //	…
 //	defer sqlTx.Rollback()
-//	ctx, tx := cache.Begin(ctx)
-//	defer tx.End()
 //	… // calls with that ctx, which use sqlTx
 //	return tx.Commit(sqlTx.Commit)
 //
-// (The package sqltx does that for database/sql.)
+// (The package sqltx does that for database/sql.) The order matters: deferred
+// calls are run last in, first out. A read with that ctx between End and Rollback
+// would still be answered by sqlTx, and keep what is about to be rolled back.
 //
 // Reads made with the context that Begin returns call the repository and store
 // nothing: what a transaction sees is not what others may see. Of writes made with

@@ -204,7 +204,7 @@ func (g *method) loadMany(params []string, idName string) *jen.Statement {
 		err = inner.pick("err")
 		assigned, returned = append(assigned, jen.Id(err)), jen.Id(err)
 	}
-	elem := nameOfType(g.elem())
+	elem := nameOfType(b.Elem)
 	if elem == "" {
 		elem = "value"
 	}
@@ -215,7 +215,7 @@ func (g *method) loadMany(params []string, idName string) *jen.Statement {
 	if b.By != "" {
 		index = jen.Id("_")
 		selected := jen.Id(elem).Dot(b.By)
-		if g.byMethod() {
+		if b.ByMethod {
 			selected.Call()
 		}
 		id = selected
@@ -227,7 +227,7 @@ func (g *method) loadMany(params []string, idName string) *jen.Statement {
 		value = jen.Op("*").Id(elem)
 	}
 	var tell jen.Code = jen.Id(found).Call(id, value)
-	if isNilable(g.elem()) && (b.By != "" || b.Convert == annotations.ConvertDereference) {
+	if isNilable(b.Elem) && (b.By != "" || b.Convert == annotations.ConvertDereference) {
 		tell = jen.If(jen.Id(elem).Op("!=").Nil()).Block(tell)
 	}
 	return jen.Func().Params(
@@ -239,39 +239,6 @@ func (g *method) loadMany(params []string, idName string) *jen.Statement {
 		jen.For(jen.List(index, jen.Id(elem)).Op(":=").Range().Id(loaded)).Block(tell),
 		jen.Return(returned),
 	)
-}
-
-// elem returns the type of what the result holds for an id.
-func (g *method) elem() types.Type {
-	switch u := g.resultType().Underlying().(type) {
-	case *types.Map:
-		return u.Elem()
-	case *types.Slice:
-		return u.Elem()
-	}
-	panic("unreachable: a batch returns a map or a slice")
-}
-
-// byMethod reports whether the id of an element is what a method returns.
-func (g *method) byMethod() bool {
-	obj, _, _ := types.LookupFieldOrMethod(g.elem(), true, packageOf(g.elem()), g.m.Read.Batch.By)
-	_, ok := obj.(*types.Func)
-	return ok
-}
-
-// packageOf returns a package whose unexported fields and methods a type has.
-func packageOf(t types.Type) *types.Package {
-	switch t := types.Unalias(t).(type) {
-	case *types.Named:
-		return t.Obj().Pkg()
-	case *types.Pointer:
-		return packageOf(t.Elem())
-	case *types.Struct:
-		if t.NumFields() > 0 {
-			return t.Field(0).Pkg()
-		}
-	}
-	return nil
 }
 
 func isNilable(t types.Type) bool {
