@@ -103,6 +103,15 @@ func (r *Read[V]) board(key string, from *flight[V], own bool, ctl *control, new
 	return f, starter
 }
 
+// join joins a flight that has not taken off.
+func (r *Read[V]) join(f *flight[V]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.joined = true
+	f.waiting++
+	f.trip.waiting++
+}
+
 // isOpen reports whether a flight may be joined: unless it was called off, or its
 // load ignores its deadline, so that nobody else is to wait for it. r.mu is held.
 func (r *Read[V]) isOpen(f *flight[V]) bool {
