@@ -51,7 +51,8 @@ func (r *Read[V]) tried(key string, failed bool) {
 	r.setbacks[key] = s
 }
 
-// forgetSetbacks makes room: by what is over, else by whatever comes first.
+// forgetSetbacks makes room for an eighth, so that it is rarely called: by what is
+// over, and then by whatever comes first.
 func (r *Read[V]) forgetSetbacks() {
 	now := r.cache.now().UnixNano()
 	for key, s := range r.setbacks {
@@ -60,7 +61,7 @@ func (r *Read[V]) forgetSetbacks() {
 		}
 	}
 	for key := range r.setbacks {
-		if len(r.setbacks) < maxSetbacks {
+		if len(r.setbacks) <= maxSetbacks-maxSetbacks/8 {
 			return
 		}
 		delete(r.setbacks, key)

@@ -148,7 +148,7 @@ func (l *batchLoad[K, V]) lookup() {
 // loaded in the background.
 func (l *batchLoad[K, V]) refresh() {
 	r := l.read
-	trips := batchTrips[K, V]{load: l}
+	var due []*batchCall[K, V]
 	for _, c := range l.calls {
 		if c.isDirect || !c.key.early {
 			continue
@@ -162,16 +162,23 @@ func (l *batchLoad[K, V]) refresh() {
 		outcome := held.outcome()
 		l.results[c.at] = batchResult[V]{value, err == nil && outcome == Hit}
 		c.record(l.ctx, outcome, "", false)
-		if l.cfg.SharedArgs || r.backsOff(c.key.buf) {
-			continue
+		if !l.cfg.SharedArgs && !r.backsOff(c.key.buf) {
+			due = append(due, c)
 		}
+	}
+	trips := batchTrips[K, V]{load: l}
+	for _, c := range due { // as in wait
 		if c.flight = r.boardEmpty(string(c.key.buf), trips.next); c.flight != nil {
 			c.fit()
 			trips.add(c)
-			l.stats.note(l.ctx, c.key.stripe, countRefreshes, Event{Outcome: Refreshing})
 		}
 	}
 	trips.start()
+	for _, c := range due {
+		if c.flight != nil {
+			l.stats.note(l.ctx, c.key.stripe, countRefreshes, Event{Outcome: Refreshing})
+		}
+	}
 }
 
 // wait waits for loads until there is an outcome for every id.
@@ -186,15 +193,21 @@ func (l *batchLoad[K, V]) wait() error {
 		if err := l.ctx.Err(); err != nil && !l.cfg.Infallible {
 			return err
 		}
-		// All board before any load begins: then no code of the repository's runs,
-		// or panics, while a flight that others wait for has not taken off.
-		trips := batchTrips[K, V]{load: l}
 		for _, c := range open {
 			if c.goOn(l.ctx) {
 				l.results[c.at] = batchResult[V]{c.value, c.exists}
+			}
+		}
+		// All board before any load begins: then no code of others runs, a repository's
+		// or an observer's, while a flight that it may wait for has not taken off.
+		trips := batchTrips[K, V]{load: l}
+		for _, c := range open {
+			if c.ended {
 				continue
 			}
-			c.board(trips.next)
+			if !c.own || !trips.takes(c) {
+				c.board(trips.next)
+			}
 			if c.aboard = true; c.starter {
 				trips.add(c)
 			}
@@ -317,6 +330,7 @@ func (l *batchLoad[K, V]) found() []Found[K, V] {
 type batchTrips[K, V any] struct {
 	load  *batchLoad[K, V]
 	trips []*batchTrip[K, V]
+	byKey map[string]*flight[V] // made when it is needed
 }
 
 // A batchTrip is one of them.
@@ -348,6 +362,30 @@ func (ts *batchTrips[K, V]) next() *trip {
 func (ts *batchTrips[K, V]) add(c *batchCall[K, V]) {
 	t := ts.trips[len(ts.trips)-1]
 	t.seats = append(t.seats, &seat[K, V]{id: ts.load.ids[c.at], flight: c.flight, policy: c.policy})
+	if ts.byKey != nil {
+		ts.byKey[c.flight.key] = c.flight
+	}
+}
+
+// takes joins a call to the flight for its key on one of the trips, if there is one:
+// an id that is given twice has one seat, even if each of its calls would join no
+// flight but its own.
+func (ts *batchTrips[K, V]) takes(c *batchCall[K, V]) bool {
+	if ts.byKey == nil {
+		ts.byKey = map[string]*flight[V]{}
+		for _, t := range ts.trips {
+			for _, s := range t.seats {
+				ts.byKey[s.flight.key] = s.flight
+			}
+		}
+	}
+	f := ts.byKey[string(c.key.buf)]
+	if f == nil {
+		return false
+	}
+	c.read.join(f)
+	c.flight, c.starter = f, false
+	return true
 }
 
 func (ts *batchTrips[K, V]) start() {

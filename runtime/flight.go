@@ -19,6 +19,7 @@ type flight[V any] struct {
 	trip    *trip
 	started time.Time
 	waiting int        // calls that wait for it
+	landed  bool       // its trip may have others to wait for
 	joined  bool       // by calls other than the one that started it, or that may be
 	next    *flight[V] // of those who joined this one and may not have its outcome
 
@@ -96,16 +97,30 @@ func (r *Read[V]) board(key string, from *flight[V], own bool, ctl *control, new
 		}
 	}
 	f.waiting++
-	f.trip.waiting++
+	if !f.landed {
+		f.trip.waiting++
+	}
 	if from != nil {
 		from.next = f
 	}
 	return f, starter
 }
 
+// join joins a flight that has not taken off.
+func (r *Read[V]) join(f *flight[V]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.joined = true
+	f.waiting++
+	f.trip.waiting++
+}
+
 // isOpen reports whether a flight may be joined: unless it was called off, or its
 // load ignores its deadline, so that nobody else is to wait for it. r.mu is held.
 func (r *Read[V]) isOpen(f *flight[V]) bool {
+	if f.landed {
+		return f.err != errCalledOff
+	}
 	return !f.trip.isOff && !r.isLate(f)
 }
 
@@ -133,10 +148,8 @@ func (r *Read[V]) quit(f *flight[V]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.waiting--
-	t := f.trip
-	if t.waiting--; t.waiting == 0 && t.pushed != nil {
-		t.isOff = true
-		t.push()
+	if !f.landed {
+		f.trip.leave(1)
 	}
 }
 
@@ -183,6 +196,10 @@ func (r *Read[V]) land(f *flight[V]) {
 		delete(r.flights, f.key)
 	}
 	joined, waiting := f.joined, f.waiting
+	f.landed = true
+	if f.trip.leave(f.waiting); f.background {
+		f.trip.leave(1)
+	}
 	if f.err != errCalledOff {
 		r.tried(f.key, f.isFailure())
 	}

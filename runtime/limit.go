@@ -34,6 +34,15 @@ func (t *trip) push() {
 	}
 }
 
+// leave takes back the wait of n calls. A trip that nobody waits for is called off, if
+// its turn has not come. r.mu is held.
+func (t *trip) leave(n int) {
+	if t.waiting -= n; t.waiting == 0 && t.pushed != nil {
+		t.isOff = true
+		t.push()
+	}
+}
+
 // queue waits for a turn among turns, which is a channel with room for as many as
 // can have one. It reports whether the trip has got one: it goes on without if it
 // is pushed.

@@ -185,7 +185,7 @@ func storeKey(key string, digest *[sha256.Size]byte) string {
 // fetch gets the entry of a key. It tells why there is none that may be served,
 // or "".
 func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string, e *entry) Reason {
-	data, ok, err := r.cache.store.Get(storeKey)
+	data, ok, err := r.cache.get(storeKey)
 	if err != nil {
 		r.stats.note(ctx, stripe, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
 		r.report("the store cannot be read", err)

@@ -42,8 +42,8 @@ func (c *call[V]) refresh(ctx context.Context, loader Loader[V]) {
 		return
 	}
 	c.fit()
+	go r.fly(insideLoad(ctx, r.cache, c.flight.key), c.flight, loader) // before an observer may wait for it
 	c.stats.note(ctx, key.stripe, countRefreshes, Event{Outcome: Refreshing})
-	go r.fly(insideLoad(ctx, r.cache, c.flight.key), c.flight, loader)
 }
 
 // boardEmpty makes a flight in the background, for which nobody waits yet, if

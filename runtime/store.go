@@ -42,6 +42,16 @@ type StoreStats struct {
 	Evictions uint64 // entries given up for lack of space, so far
 }
 
+// get gets an entry from the store. One that panics has failed.
+func (c *Cache) get(key string) (entry []byte, ok bool, err error) {
+	defer func() {
+		if recover() != nil {
+			entry, ok, err = nil, false, errStorePanicked
+		}
+	}()
+	return c.store.Get(key)
+}
+
 // set keeps an entry in the store, and tells observers what was given up for it.
 func (c *Cache) set(ctx context.Context, key string, entry []byte) error {
 	defer c.tellEvictions(ctx)
