@@ -31,4 +31,3 @@ func TestReadBetweenCommitAndRollback(t *testing.T) {
 	tx.End()
 	r.expectTitle(t, t.Context(), 7, "old")
 }
-
