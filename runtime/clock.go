@@ -48,29 +48,29 @@ func newTable() *table {
 func (t *table) now() uint64 { return t.clock.Load() }
 
 // invalidate makes everything stale that depends on one of the slots and was
-// loaded as of before now. The clock moves before the words do: a load that
-// takes the new clock as its stamp began after the write that is invalidating.
-func (t *table) invalidate(slots []uint32) {
-	clock := t.clock.Add(1)
-	for _, slot := range slots {
-		raise(&t.words[slot%tableSize], clock)
-	}
-}
+// loaded as of before now. The clock moves before the words are set to it: a load
+// that takes the new clock as its stamp began after the write that is invalidating.
+//
+// The words are marked before the clock moves. Otherwise such a load could make
+// another cached read, be answered with what a word that is yet to be set makes
+// stale, and pass that off under its own, new stamp.
+func (t *table) invalidate(slots []uint32) { t.release(nil, slots) }
 
 // mark adds a mark to the word of every slot. What depends on it fails the test
 // until the mark is released. The same slots are to be released, each as often as
 // it is there.
 func (t *table) mark(slots []uint32) {
 	for _, slot := range slots {
-		t.addMark(slot%tableSize, 0)
+		t.addMark(slot % tableSize)
 	}
 }
 
-// invalidateAndMark invalidates and marks in one atomic step a word.
+// invalidateAndMark invalidates, and marks from the first moment.
 func (t *table) invalidateAndMark(slots []uint32) {
+	t.mark(slots)
 	clock := t.clock.Add(1)
 	for _, slot := range slots {
-		t.addMark(slot%tableSize, clock)
+		raise(&t.words[slot%tableSize], clock)
 	}
 }
 
@@ -78,27 +78,29 @@ func (t *table) invalidateAndMark(slots []uint32) {
 // those slots and the others at the same clock. In one atomic step a word, the new
 // clock goes in as the mark goes out: what was loaded under the mark may be
 // older than the write, and must not pass the test once the mark is gone. The
-// other slots go first: as long as any mark is there nobody is served what the
-// write has changed and then, from another word, what it had replaced.
+// other slots are marked meanwhile, see invalidate, and go first: as long as any
+// mark is there nobody is served what the write has changed and then, from another
+// word, what it had replaced.
 func (t *table) release(marked, others []uint32) {
+	t.mark(others)
 	clock := t.clock.Add(1)
 	for _, slot := range others {
-		raise(&t.words[slot%tableSize], clock)
+		t.removeMark(slot%tableSize, clock)
 	}
 	for _, slot := range marked {
 		t.removeMark(slot%tableSize, clock)
 	}
 }
 
-// addMark raises the clock of a word and adds a mark.
-func (t *table) addMark(i uint32, clock uint64) {
+// addMark adds a mark to a word.
+func (t *table) addMark(i uint32) {
 	word := &t.words[i]
 	for {
 		old := word.Load()
 		if old>>clockBits >= fullMarks-1 {
 			break
 		}
-		if word.CompareAndSwap(old, raised(old, clock)+oneMark) {
+		if word.CompareAndSwap(old, old+oneMark) {
 			return
 		}
 	}
@@ -106,7 +108,7 @@ func (t *table) addMark(i uint32, clock uint64) {
 	defer t.full.Unlock()
 	for {
 		old := word.Load()
-		next := raised(old, clock)
+		next := old
 		spill := old>>clockBits == fullMarks
 		if !spill {
 			next += oneMark
@@ -169,9 +171,17 @@ func distinct(slots []uint32) []uint32 {
 	return slices.Compact(slots)
 }
 
-// clear makes everything stale that was loaded as of before now.
+// clear makes everything stale that was loaded as of before now, in the same way
+// as invalidate.
 func (t *table) clear() {
-	raise(&t.cleared, t.clock.Add(1))
+	t.cleared.Add(oneMark)
+	clock := t.clock.Add(1)
+	for {
+		old := t.cleared.Load()
+		if t.cleared.CompareAndSwap(old, raised(old, clock)-oneMark) {
+			return
+		}
+	}
 }
 
 // raise lifts the clock of a word, never lowers it, and keeps its marks.

@@ -21,7 +21,9 @@ type Tx struct {
 	ended atomic.Bool
 
 	mu      sync.Mutex
-	commits int // that are running
+	commits int  // that are running
+	failed  bool // the last commit has, and may be tried again
+	late    bool // something was added since
 	pending pending
 }
 
@@ -121,6 +123,9 @@ func (t *Tx) beginCommit() (marked []uint32) {
 // come after the rollback.
 func (t *Tx) End() {
 	t.mu.Lock()
+	if t.failed && !t.late {
+		t.ended.Store(true) // the commit that failed has invalidated all there is
+	}
 	done := t.ended.Load() || t.commits > 0 // Commit does it
 	t.mu.Unlock()
 	if !done {
@@ -158,7 +163,10 @@ func (t *Tx) end(cause *Cause, marked []uint32, commit, committed bool) (p pendi
 	}
 	p.ambiguous = p.ambiguous || *cause == CauseAmbiguous
 	for outer := t.around; outer != nil && !left; outer = outer.around {
-		left = outer.cache == t.cache && outer.add(p)
+		if outer.cache == t.cache {
+			added, failed := outer.add(p)
+			left = added && !failed
+		}
 	}
 	if commit || !left {
 		if p.ambiguous {
@@ -176,7 +184,8 @@ func (t *Tx) end(cause *Cause, marked []uint32, commit, committed bool) (p pendi
 	if commit {
 		t.commits--
 	}
-	if t.commits == 0 {
+	t.failed, t.late = commit && !committed, false
+	if t.commits == 0 && !t.failed {
 		t.ended.Store(true)
 	}
 	return p, left
@@ -196,15 +205,19 @@ func (c *Cache) tellEnd(ctx context.Context, trace *Trace, p pending, cause Caus
 	}
 }
 
-// add adds to what is pending, unless the transaction has ended.
-func (t *Tx) add(p pending) bool {
+// add adds to what is pending, unless the transaction has ended. It reports
+// whether it has, and whether that may be in vain, as a commit has failed: what
+// is written then may be part of another one, or outside of the database's
+// transaction.
+func (t *Tx) add(p pending) (added, failed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended.Load() {
-		return false
+		return false, false
 	}
 	t.pending.add(p)
-	return true
+	t.late = t.failed
+	return true, t.failed
 }
 
 // transaction returns the innermost transaction of a cache that a call is made
@@ -233,8 +246,8 @@ func (c *control) collect(cache *Cache, p pending) (left, atOnce bool) {
 		if tx.cache != cache {
 			continue
 		}
-		if tx.add(p) {
-			return true, atOnce
+		if added, failed := tx.add(p); added {
+			return true, atOnce || failed
 		}
 		atOnce = true
 	}
