@@ -201,6 +201,8 @@ type Batch struct {
 	By   string // field or method of an element that is its id; "" for a map result
 	Size int    // ids per load, 0 for no limit
 
+	ByMethod bool // By is a method
+
 	Elem    types.Type // of the map or slice that the batch returns
 	Convert Convert    // how an element becomes a result of the single read
 }

@@ -215,7 +215,7 @@ func (g *method) loadMany(params []string, idName string) *jen.Statement {
 	if b.By != "" {
 		index = jen.Id("_")
 		selected := jen.Id(elem).Dot(b.By)
-		if g.byMethod() {
+		if b.ByMethod {
 			selected.Call()
 		}
 		id = selected
@@ -250,28 +250,6 @@ func (g *method) elem() types.Type {
 		return u.Elem()
 	}
 	panic("unreachable: a batch returns a map or a slice")
-}
-
-// byMethod reports whether the id of an element is what a method returns.
-func (g *method) byMethod() bool {
-	obj, _, _ := types.LookupFieldOrMethod(g.elem(), true, packageOf(g.elem()), g.m.Read.Batch.By)
-	_, ok := obj.(*types.Func)
-	return ok
-}
-
-// packageOf returns a package whose unexported fields and methods a type has.
-func packageOf(t types.Type) *types.Package {
-	switch t := types.Unalias(t).(type) {
-	case *types.Named:
-		return t.Obj().Pkg()
-	case *types.Pointer:
-		return packageOf(t.Elem())
-	case *types.Struct:
-		if t.NumFields() > 0 {
-			return t.Field(0).Pkg()
-		}
-	}
-	return nil
 }
 
 func isNilable(t types.Type) bool {
