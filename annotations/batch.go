@@ -20,7 +20,7 @@ func (c *checker) checkBatch(m *method, p *parsed) {
 	case it.qual.text != "" || single == nil || single.model.Role != RoleRead:
 		var reads []string
 		for _, o := range m.repo.methods {
-			if o.model.Role == RoleRead && o != m {
+			if o.model.Role == RoleRead && o.dirs.one("batch") == nil {
 				reads = append(reads, o.fn.Name())
 			}
 		}
@@ -81,6 +81,10 @@ func (c *checker) batchArguments(m, single *method, it item, batch *Batch) int {
 			return -1
 		}
 		used[i] = true
+		if m.model.Params[i].Ignored {
+			c.report(badBatch(arg.pos, arg.text+" is ignored, but "+it.name.text+" has it in its key"))
+			return -1
+		}
 		want, got := single.model.Params[single.args[n]].Type, m.model.Params[i].Type
 		switch slice, ok := got.Underlying().(*types.Slice); {
 		case types.Identical(got, want):
@@ -259,6 +263,34 @@ func (c *checker) checkBatchPolicy(m *method) {
 			c.report(batchWithoutParam(it.name, single.model.Params[x.UsesParams[i]].Name, x))
 		}
 	}
+	if m.model.Context < 0 && single.model.Context >= 0 {
+		if x := single.needsContext(); x != nil {
+			c.report(batchWithoutContext(it.name, m.fn.Name(), x))
+		}
+	}
+}
+
+// needsContext returns an expression for which each entry of a read needs the
+// context of its call, nil if there is none. A read that it depends on may need
+// it for its key.
+func (m *method) needsContext() *Expr {
+	read := m.model.Read
+	for _, x := range read.policy() {
+		if slices.Contains(x.UsesParams, m.model.Context) {
+			return x
+		}
+	}
+	for _, t := range read.Depends {
+		if t.Read == nil || t.All {
+			continue
+		}
+		for _, part := range t.Read.Read.Key {
+			if slices.Contains(part.Expr.UsesParams, t.Read.Context) {
+				return part.Expr
+			}
+		}
+	}
+	return nil
 }
 
 // policy returns the expressions of a read's own directives that are evaluated

@@ -668,6 +668,13 @@ func batchWithoutParam(read piece, param string, x *Expr) Diagnostic {
 		with(x.Pos, "%s is used here", param)
 }
 
+// batchWithoutContext is the same for the context, in place of which the batch
+// would use one that knows nothing.
+func batchWithoutContext(read piece, batch string, x *Expr) Diagnostic {
+	return problem(read.pos, codeBadBatch, "a batch of %s needs a context, which %s does not have, for %s", read.text, batch, short(x.Text)).
+		with(x.Pos, "the context is used here")
+}
+
 func batchConflict(pos Pos, what string) Diagnostic {
 	return problem(pos, codeConflict, "a batch takes %s from the read of one, whose entries it shares", what)
 }

@@ -22,13 +22,13 @@ func TestRandomSchedules(t *testing.T) {
 	for _, guarded := range []bool{false, true} {
 		for seed := range *seeds {
 			t.Run(fmt.Sprintf("guarded=%v/%d", guarded, seed), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { schedule(t, guarded, uint64(seed)) })
+				synctest.Test(t, func(t *testing.T) { linear(t, guarded, uint64(seed)) })
 			})
 		}
 	}
 }
 
-func schedule(t *testing.T, guarded bool, seed uint64) {
+func linear(t *testing.T, guarded bool, seed uint64) {
 	const lease = 200 * time.Millisecond
 	store := newMemoryStore()
 	opts := []Option{WithStore(store), WithAmbiguousWrites(lease, nil)}
