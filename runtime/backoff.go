@@ -18,18 +18,21 @@ const (
 type setback struct {
 	failures int
 	until    int64 // Unix time in ns before which no load is tried that can wait
+	many     bool  // the loads were those of batches, and other ids may be to blame
 }
 
-// backsOff reports whether a load of the key that can wait is to wait.
-func (r *Read[V]) backsOff(key []byte) bool {
+// backsOff reports whether a load of the key that can wait is to wait, for a batch
+// or for the read of one.
+func (r *Read[V]) backsOff(key []byte, many bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, ok := r.setbacks[string(key)]
-	return ok && r.cache.now().UnixNano() < s.until
+	return ok && (many || !s.many) && r.cache.now().UnixNano() < s.until
 }
 
-// tried notes how a load has gone. r.mu is held.
-func (r *Read[V]) tried(key string, failed bool) {
+// tried notes how a load has gone, for a batch or for the read of one. r.mu is
+// held.
+func (r *Read[V]) tried(key string, failed, many bool) {
 	if !failed {
 		delete(r.setbacks, key)
 		return
@@ -47,6 +50,7 @@ func (r *Read[V]) tried(key string, failed bool) {
 	delay := min(backoffFirst<<min(s.failures, 16), backoffMost)
 	delay += time.Duration((rand.Float64() - 0.5) / 2 * float64(delay)) // not all keys at once
 	s.failures++
+	s.many = many && (s.many || !ok)
 	s.until = r.cache.now().UnixNano() + int64(delay)
 	r.setbacks[key] = s
 }

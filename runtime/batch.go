@@ -90,7 +90,8 @@ type batchLoad[K, V any] struct {
 
 	results []batchResult[V]   // by position in ids
 	calls   []*batchCall[K, V] // for ids that a look into the cache has not settled
-	extra   []Found[K, V]      // what was found past the cache and has no place in the order
+	extra   []Found[K, V]      // what was found past the cache for ids that have no key
+	why     Reason             // that the call returns early
 }
 
 type batchResult[V any] struct {
@@ -162,11 +163,11 @@ func (l *batchLoad[K, V]) refresh() {
 		outcome := held.outcome()
 		l.results[c.at] = batchResult[V]{value, err == nil && outcome == Hit}
 		c.record(l.ctx, outcome, "", false)
-		if !l.cfg.SharedArgs && !r.backsOff(c.key.buf) {
+		if !l.cfg.SharedArgs && !r.backsOff(c.key.buf, true) {
 			due = append(due, c)
 		}
 	}
-	trips := batchTrips[K, V]{load: l}
+	trips := batchTrips[K, V]{load: l, background: true}
 	for _, c := range due { // as in wait
 		if c.flight = r.boardEmpty(string(c.key.buf), trips.next); c.flight != nil {
 			c.fit()
@@ -190,6 +191,7 @@ func (l *batchLoad[K, V]) wait() error {
 	p := l.read.patience(l.ctx, l.cfg.Soft, l.cfg.Hard, l.cfg.Infallible)
 	defer p.stop()
 	for len(open) > 0 {
+		l.why = ReasonLeft
 		if err := l.ctx.Err(); err != nil && !l.cfg.Infallible {
 			return err
 		}
@@ -221,6 +223,7 @@ func (l *batchLoad[K, V]) wait() error {
 			}
 			how := c.call.wait(l.ctx, p)
 			c.aboard = false
+			l.why = whyOthersLeave(how)
 			if !c.isFor(how) {
 				again = append(again, c)
 				continue
@@ -247,10 +250,22 @@ func (l *batchLoad[K, V]) release() {
 			c.quit()
 		}
 		if !c.ended {
-			c.leave(l.ctx, ReasonLeft, nil)
+			c.leave(l.ctx, l.why, nil)
 		}
 		c.key.Release()
 	}
+}
+
+// whyOthersLeave is the reason for which a batch gives up its other ids if it fails
+// after a wait.
+func whyOthersLeave(how waited) Reason {
+	switch how {
+	case waitedLeft:
+		return ReasonLeft
+	case waitedHard:
+		return ReasonHard
+	}
+	return ReasonFailed
 }
 
 // direct calls the repository for the ids that have nothing to do with the cache,
@@ -258,10 +273,12 @@ func (l *batchLoad[K, V]) release() {
 func (l *batchLoad[K, V]) direct() error {
 	var ids []K
 	byKey := map[string][]*batchCall[K, V]{}
+	keyless := false
 	for _, c := range l.calls {
 		if !c.isDirect {
 			continue
 		}
+		keyless = keyless || c.key.failed
 		key := string(c.key.buf)
 		if c.key.failed || byKey[key] == nil {
 			ids = append(ids, l.ids[c.at])
@@ -280,6 +297,7 @@ func (l *batchLoad[K, V]) direct() error {
 			}
 		}
 	}()
+	l.why = ReasonFailed
 	size := l.cfg.Size
 	if size == 0 {
 		size = len(ids)
@@ -290,10 +308,13 @@ func (l *batchLoad[K, V]) direct() error {
 				return
 			}
 			calls := byKey[l.key(id)]
-			if len(calls) == 0 {
+			if len(calls) == 0 && keyless {
 				l.extra = append(l.extra, Found[K, V]{id, value})
 			}
-			for _, c := range calls {
+			for i, c := range calls {
+				if i > 0 {
+					value = l.read.copied(value) // each place has one of its own
+				}
 				l.results[c.at] = batchResult[V]{value, true}
 			}
 		})
@@ -328,9 +349,10 @@ func (l *batchLoad[K, V]) found() []Found[K, V] {
 
 // batchTrips are the calls of the repository that one call of a batch makes.
 type batchTrips[K, V any] struct {
-	load  *batchLoad[K, V]
-	trips []*batchTrip[K, V]
-	byKey map[string]*flight[V] // made when it is needed
+	load       *batchLoad[K, V]
+	background bool
+	trips      []*batchTrip[K, V]
+	byKey      map[string]*flight[V] // made when it is needed
 }
 
 // A batchTrip is one of them.
@@ -353,7 +375,11 @@ type seat[K, V any] struct {
 func (ts *batchTrips[K, V]) next() *trip {
 	size := ts.load.cfg.Size
 	if n := len(ts.trips); n == 0 || size > 0 && len(ts.trips[n-1].seats) == size {
-		ts.trips = append(ts.trips, &batchTrip[K, V]{trip: ts.load.read.newTrip(controlOf(ts.load.ctx), size > 0)})
+		ctl := controlOf(ts.load.ctx)
+		if ts.background {
+			ctl = nil // they may outlive the load in which the call is made
+		}
+		ts.trips = append(ts.trips, &batchTrip[K, V]{trip: ts.load.read.newTrip(ctl, size > 0)})
 	}
 	return ts.trips[len(ts.trips)-1].trip
 }
@@ -435,7 +461,7 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
 	var ids []K
 	var flights []*flight[V]
 	for _, s := range t.seats {
-		if f := s.flight; !f.fresh && r.recheck(f) {
+		if f := s.flight; !f.fresh && !f.background && r.recheck(f) {
 			f.ended, s.landed = true, true
 			r.land(f)
 			continue

@@ -740,3 +740,81 @@ func TestBatchPastTheCache(t *testing.T) {
 		m.expectCalls(t, []int64{1, 2}, []int64{3})
 	}
 }
+
+// If a call ends with an error, each of its ids has an outcome all the same.
+func TestBatchOutcomesAfterAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, nil, BatchConfig{Size: 1, Hard: time.Minute})
+		outcomes := func(ctx context.Context, ids ...int64) string {
+			ctx, trace := WithTrace(ctx)
+			m.titles(ctx, ids...)
+			var s []string
+			for _, e := range trace.Events() {
+				s = append(s, fmt.Sprintf("%s %s %s", e.Key, e.Outcome, e.Reason))
+			}
+			return strings.Join(s, ", ")
+		}
+		m.expectTitles(t, "1:post 1", 1)
+		m.around = func(_ context.Context, ids []int64) error {
+			if ids[0] == 2 {
+				return errDown
+			}
+			advance(2 * time.Minute)
+			return nil
+		}
+		if got, want := outcomes(t.Context(), 1, 2, 3), "Post(1) hit , Post(2) miss absent, Post(3) miss load failed"; got != want {
+			t.Errorf("%s; want %s", got, want)
+		}
+		if got, want := outcomes(t.Context(), 4, 5), "Post(4) miss outlasted hard, Post(5) miss outlasted hard"; got != want {
+			t.Errorf("%s; want %s", got, want)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if got, want := outcomes(ctx, 6, 7), "Post(6) miss the caller was done, Post(7) miss the caller was done"; got != want {
+			t.Errorf("%s; want %s", got, want)
+		}
+		advance(time.Hour)
+	})
+}
+
+// A repository that returns an id twice is taken at its first word.
+func TestBatchReturnsAnIDTwice(t *testing.T) {
+	m := newManyPosts(t, nil, BatchConfig{})
+	loader := BatchLoader[int64, *post]{
+		Key: func(key *Key, id int64) { key.Int(id) },
+		Call: func(_ context.Context, ids []int64, found func(int64, *post)) error {
+			found(1, &post{ID: 1, Title: "first"})
+			found(1, &post{ID: 1, Title: "second"})
+			found(9, &post{ID: 9, Title: "nobody asked for it"})
+			return nil
+		},
+	}
+	for _, ctx := range []context.Context{t.Context(), t.Context()} {
+		found, err := m.batch.Load(ctx, []int64{1}, loader)
+		if err != nil || len(found) != 1 || found[0].Value.Title != "first" {
+			t.Errorf("%+v, %v", found, err)
+		}
+	}
+	found, err := m.batch.Load(Bypass(t.Context()), []int64{1, 1}, loader)
+	if err != nil || len(found) != 2 || found[0].Value == found[1].Value {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// Waiting for a turn among the loads of one's own batch is none for WithMaxLoads.
+func TestBatchTurnsAreNoneOfTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, nil, BatchConfig{Size: 1})
+		m.around = func(context.Context, []int64) error { advance(time.Second); return nil }
+		done := make(chan struct{})
+		go func() {
+			m.titles(t.Context(), 0, 1, 2, 3, 4, 5, 6, 7)
+			close(done)
+		}()
+		synctest.Wait()
+		if stats := m.cache.Stats(); stats.LoadsRunning != batchParallel || stats.LoadsWaiting != 0 {
+			t.Errorf("%d running, %d waiting", stats.LoadsRunning, stats.LoadsWaiting)
+		}
+		<-done
+	})
+}

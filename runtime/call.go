@@ -64,7 +64,6 @@ func (c *call[V]) board(newTrip func() *trip) {
 // fit gives a flight what it needs to load for the call, before it starts.
 func (c *call[V]) fit() {
 	f := c.flight
-	f.fresh = f.background || c.key.control.refreshes()
 	f.slots = c.slots
 	f.stats = c.stats
 	f.many = c.many
@@ -219,7 +218,7 @@ func (c *call[V]) mayTake(f *flight[V]) bool {
 // goOn ends the call with the expired value, if there is one and loads of its key
 // fail at the moment.
 func (c *call[V]) goOn(ctx context.Context) bool {
-	if c.key.held == nil || !c.read.backsOff(c.key.buf) {
+	if c.key.held == nil || !c.read.backsOff(c.key.buf, c.many) {
 		return false
 	}
 	return c.serveStale(ctx, ReasonBackoff)
@@ -338,6 +337,21 @@ func (c *call[V]) fail(ctx context.Context, outcome Outcome, reason Reason) {
 // goDirect leaves it to the caller to call the repository, and to record it.
 func (c *call[V]) goDirect(outcome Outcome, reason Reason) {
 	c.isDirect, c.outcome, c.reason = true, outcome, reason
+}
+
+// copied returns a copy of a value, or the value itself if there can be none.
+func (r *Read[V]) copied(value V) V {
+	if r.cfg.Share {
+		return value
+	}
+	f := &flight[V]{value: value, stats: r.stats, ctx: context.Background()}
+	if !r.encode(f) {
+		return value
+	}
+	if c, ok := r.copyOf(f); ok {
+		return c
+	}
+	return value
 }
 
 // copyOf makes a copy of a flight's value for a call that joined it.

@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+// In these files, a call of a read, or one id in a call of a batch, is a call. It
+// boards a flight: the loading of its key, shared by all calls for it. A flight goes
+// on a trip: a call of the repository, which carries one flight or, for a batch,
+// many. When it lands there is an outcome, which those aboard take if they may, and
+// otherwise board the next one.
+
 // A flight is the loading of one key, shared by the calls for it.
 type flight[V any] struct {
 	key    string
@@ -27,7 +33,7 @@ type flight[V any] struct {
 	stats      *methodStats    // of the method that loads
 	slots      []uint32        // of the tags known from the arguments, the entry's own included
 	ctx        context.Context // of the load, for observers; without its deadline
-	fresh      bool            // load even if there is a valid entry by now
+	fresh      bool            // made with a Refresh context: load even if there is a valid entry by now
 	many       bool            // a batch loads it
 	background bool            // nobody waits for it, at first
 	infallible bool            // the method that loads returns no error
@@ -60,9 +66,9 @@ func (r *Read[V]) flightsStarted() uint64 {
 }
 
 // newFlight makes the flight of a key. r.mu is held.
-func (r *Read[V]) newFlight(key string, t *trip) *flight[V] {
+func (r *Read[V]) newFlight(key string, t *trip, fresh bool) *flight[V] {
 	r.started++
-	f := &flight[V]{key: key, number: r.started, trip: t, started: time.Now(), done: make(chan struct{})}
+	f := &flight[V]{key: key, number: r.started, trip: t, fresh: fresh, started: time.Now(), done: make(chan struct{})}
 	r.flights[key] = f
 	return f
 }
@@ -71,24 +77,26 @@ func (r *Read[V]) newFlight(key string, t *trip) *flight[V] {
 // caller that may not have the outcome of a flight comes from there: all who do
 // share the next one, even those who come when it has landed. So however many
 // have joined a flight that a write overtakes, there is one more load. With own,
-// a caller takes no flight but such a next one, or its own.
+// a caller takes no flight but such a next one, or its own. One with a Refresh
+// context takes only flights of such.
 func (r *Read[V]) board(key string, from *flight[V], own bool, ctl *control, newTrip func() *trip) (f *flight[V], starter bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	fresh := ctl.refreshes()
 	if from != nil {
 		f = from.next
-		if f != nil && !r.isOpen(f) {
+		if f != nil && (!r.isOpen(f) || fresh && !f.fresh) {
 			f, from = nil, nil
 		}
 	}
 	if f == nil && !own {
 		f = r.flights[key]
-		if f != nil && !r.isOpen(f) {
+		if f != nil && (!r.isOpen(f) || fresh && !f.fresh) {
 			f = nil
 		}
 	}
 	if starter = f == nil; starter {
-		f = r.newFlight(key, newTrip())
+		f = r.newFlight(key, newTrip(), fresh)
 		f.joined = from != nil
 	} else {
 		f.joined = true
@@ -163,7 +171,7 @@ func (r *Read[V]) fly(ctx context.Context, f *flight[V], loader Loader[V]) {
 		}
 		r.land(f)
 	}()
-	if f.fresh || !r.recheck(f) {
+	if f.fresh || f.background || !r.recheck(f) {
 		ctx, cancel := context.WithTimeout(ctx, r.cache.loadTimeout)
 		defer cancel()
 		called := r.visit(ctx, f.trip, []*flight[V]{f}, f.stats, func(ctx context.Context) error {
@@ -201,7 +209,7 @@ func (r *Read[V]) land(f *flight[V]) {
 		f.trip.leave(1)
 	}
 	if f.err != errCalledOff {
-		r.tried(f.key, f.isFailure())
+		r.tried(f.key, f.isFailure(), f.many)
 	}
 	r.mu.Unlock()
 

@@ -58,8 +58,10 @@ func (r *Read[V]) queue(ctx context.Context, t *trip, turns chan struct{}) (got 
 	if pushed == nil {
 		return false, nil
 	}
-	r.cache.loadsWaiting.Add(1)
-	defer r.cache.loadsWaiting.Add(-1)
+	if turns == r.cache.turns {
+		r.cache.loadsWaiting.Add(1)
+		defer r.cache.loadsWaiting.Add(-1)
+	}
 	select {
 	case turns <- struct{}{}:
 		return true, nil

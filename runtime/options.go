@@ -80,8 +80,10 @@ func WithLoadTimeout(d time.Duration) Option {
 // at least 1. Further loads wait, in no particular order, and so do the callers
 // that wait for them, each within its own context and hard limit. The wait counts
 // towards the deadline of the load ([WithLoadTimeout]); a load that nobody waits
-// for any more before it could begin is called off. Reads that a load makes count
-// as part of it. Calls past the cache, such as those of [Bypass] or in a
+// for any more before it could begin is called off. Reads that a load makes
+// with the context it is given count as part of it; made without it they need turns
+// of their own, and loads that all wait for such a turn go on only at their deadline.
+// Calls past the cache, such as those of [Bypass] or in a
 // transaction, are not counted. Without this option there is no limit.
 func WithMaxLoads(n int) Option {
 	return func(o *options) {

@@ -34,10 +34,10 @@ const maxMinusLog = 37
 // or its loads fail at the moment.
 func (c *call[V]) refresh(ctx context.Context, loader Loader[V]) {
 	r, key := c.read, c.key
-	if c.sharedArgs || r.backsOff(key.buf) {
+	if c.sharedArgs || r.backsOff(key.buf, false) {
 		return // the arguments belong to the caller, who does not wait
 	}
-	c.flight = r.boardEmpty(string(key.buf), func() *trip { return r.newTrip(key.control, false) })
+	c.flight = r.boardEmpty(string(key.buf), func() *trip { return r.newTrip(nil, false) })
 	if c.flight == nil {
 		return
 	}
@@ -47,14 +47,15 @@ func (c *call[V]) refresh(ctx context.Context, loader Loader[V]) {
 }
 
 // boardEmpty makes a flight in the background, for which nobody waits yet, if
-// there is none for the key.
+// there is none for the key. It needs a turn of its own even inside another load,
+// which it may outlive.
 func (r *Read[V]) boardEmpty(key string, newTrip func() *trip) *flight[V] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.flights[key]; f != nil && !r.isLate(f) {
 		return nil
 	}
-	f := r.newFlight(key, newTrip())
+	f := r.newFlight(key, newTrip(), false)
 	f.background = true
 	f.trip.waiting++ // itself, so that it is not called off
 	return f

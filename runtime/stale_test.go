@@ -3,6 +3,7 @@ package cacheruntime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -324,7 +325,7 @@ func TestBackoffForgets(t *testing.T) {
 	r.read.mu.Lock()
 	defer r.read.mu.Unlock()
 	for i := range maxSetbacks + 10 {
-		r.read.tried(string(rune(i)), true)
+		r.read.tried(fmt.Sprint(i), true, false)
 	}
 	if got := len(r.read.setbacks); got > maxSetbacks {
 		t.Errorf("%d keys are remembered", got)
