@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
@@ -143,18 +144,76 @@ func (c *Cache) Stats() Stats {
 	return stats
 }
 
-// String renders the stats for people: a table, and below it in words what there is
-// besides.
+// A column is one of the table for people.
+type column struct {
+	title string
+	cell  func(Counts) string
+}
+
+// numbers is a column of a count, which is left out if there is none at all.
+func numbers(title string, n func(Counts) uint64) column {
+	return column{title, func(c Counts) string {
+		if n := n(c); n > 0 {
+			return strconv.FormatUint(n, 10)
+		}
+		return ""
+	}}
+}
+
+// quantiles is a column of the times that loads took.
+func quantiles(title string, q float64) column {
+	return column{title, func(c Counts) string {
+		if c.LoadTimes.Count() == 0 {
+			return ""
+		}
+		return roundTime(c.LoadTimes.Quantile(q)).String()
+	}}
+}
+
+var columns = []column{
+	numbers("hits", func(c Counts) uint64 { return c.Hits }),
+	numbers("negative", func(c Counts) uint64 { return c.NegativeHits }),
+	numbers("stale", func(c Counts) uint64 { return c.Stale }),
+	numbers("misses", func(c Counts) uint64 { return c.Misses }),
+	numbers("joined", func(c Counts) uint64 { return c.Joined }),
+	{"ratio", func(c Counts) string {
+		if c.Hits+c.NegativeHits+c.Stale+c.Misses+c.Joined == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%.1f%%", 100*c.HitRatio())
+	}},
+	numbers("loads", func(c Counts) uint64 { return c.Loads }),
+	numbers("errors", func(c Counts) uint64 { return c.LoadErrors }),
+	quantiles("p50", 0.5),
+	quantiles("p99", 0.99),
+	numbers("overtaken", func(c Counts) uint64 { return c.Overtaken }),
+	numbers("evicted", func(c Counts) uint64 { return c.Evictions }),
+	numbers("skipped", func(c Counts) uint64 { return c.Skipped }),
+	numbers("bypassed", func(c Counts) uint64 { return c.Bypassed }),
+	numbers("invalidations", func(c Counts) uint64 { return c.Invalidations.Total() }),
+}
+
+// String renders the stats as a table for people. What is 0 in all methods is left
+// out.
 func (s Stats) String() string {
+	shown := slices.DeleteFunc(slices.Clone(columns), func(c column) bool { return c.cell(s.Counts) == "" })
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "hits\tnegative\tstale\tmisses\tjoined\tratio\tloads\terrors\tp50\tp99\tovertaken\tevicted\tskipped\tbypassed\tinvalidations\t  method")
-	for _, m := range s.Methods {
-		m.Counts.write(w, shortName(m.Repository)+"."+m.Method)
+	row := func(name string, cell func(column) string) {
+		for _, c := range shown {
+			fmt.Fprint(w, cell(c), "\t")
+		}
+		fmt.Fprintln(w, "  "+name)
 	}
-	s.Counts.write(w, "total")
+	row("method", func(c column) string { return c.title })
+	for _, m := range s.Methods {
+		row(shortName(m.Repository)+"."+m.Method, func(c column) string { return cmp.Or(c.cell(m.Counts), "-") })
+	}
+	row("total", func(c column) string { return c.cell(s.Counts) })
 	w.Flush()
-	fmt.Fprintf(&b, "store: %d entries, %d bytes, %d evictions\n", s.Store.Entries, s.Store.Bytes, s.Store.Evictions)
+	writeNumbers(&b, "store", []number{
+		{s.Store.Entries, "entries"}, {s.Store.Bytes, "bytes"}, {s.Store.Evictions, "evictions"},
+	})
 	i := s.Invalidations
 	writeNumbers(&b, "loads", []number{
 		{uint64(s.LoadsRunning), "running"}, {uint64(s.LoadsWaiting), "waiting"}, {s.Refreshes, "early refreshes"},
@@ -168,20 +227,6 @@ func (s Stats) String() string {
 		{s.StoreErrors, "store errors"}, {s.Undecodable, "undecodable"}, {s.Unencodable, "unencodable"}, {s.Undecided, "undecided"},
 	})
 	return b.String()
-}
-
-func (c Counts) write(w *tabwriter.Writer, name string) {
-	ratio, p50, p99 := "-", "-", "-"
-	if c.Hits+c.NegativeHits+c.Stale+c.Misses+c.Joined > 0 {
-		ratio = fmt.Sprintf("%.1f%%", 100*c.HitRatio())
-	}
-	if c.LoadTimes.Count() > 0 {
-		p50 = roundTime(c.LoadTimes.Quantile(0.5)).String()
-		p99 = roundTime(c.LoadTimes.Quantile(0.99)).String()
-	}
-	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t  %s\n",
-		c.Hits, c.NegativeHits, c.Stale, c.Misses, c.Joined, ratio, c.Loads, c.LoadErrors, p50, p99,
-		c.Overtaken, c.Evictions, c.Skipped, c.Bypassed, c.Invalidations.Total(), name)
 }
 
 type number struct {

@@ -63,12 +63,12 @@ func TestStats(t *testing.T) {
 		}
 		stats.Store.Bytes = 4096
 		stats.Unencodable = 3
-		const table = `  hits  negative  stale  misses  joined  ratio  loads  errors     p50     p99  overtaken  evicted  skipped  bypassed  invalidations  method
-     0         2      0       1       0  66.7%      1       0   500ns   990ns          0        0        0         0              0  blog.AuthorRepository.Author
-     2         0      0       1       0  66.7%      1       0  1.54ms  2.04ms          0        0        1         1              0  blog.PostRepository.Post
-     0         0      0       0       0      -      0       0       -       -          0        0        0         0              1  blog.PostRepository.Update
-     2         2      0       2       0  66.7%      2       0     1µs  2.03ms          0        0        1         1              2  total
-store: 2 entries, 4096 bytes, 0 evictions
+		const table = `  hits  negative  misses  ratio  loads     p50     p99  skipped  bypassed  invalidations  method
+     -         2       1  66.7%      1   500ns   990ns        -         -              -  blog.AuthorRepository.Author
+     2         -       1  66.7%      1  1.54ms  2.04ms        1         1              -  blog.PostRepository.Post
+     -         -       -      -      -       -       -        -         -              1  blog.PostRepository.Update
+     2         2       2  66.7%      2     1µs  2.03ms        1         1              2  total
+store: 2 entries, 4096 bytes
 invalidations: 1 by writes, 1 by hand
 problems: 3 unencodable
 `
@@ -159,8 +159,8 @@ func TestStatsString(t *testing.T) {
 	stats.Counts.add(update)
 	stats.Invalidations.ByHand = 5
 	const want = `    hits  negative  stale  misses  joined  ratio  loads  errors    p50     p99  overtaken  evicted  skipped  bypassed  invalidations  method
-  120345       310      2    1290      45  98.9%   1301       3  770µs  1.02ms          4      900        7         1              0  blog.PostRepository.Post
-       0         0      0       0       0      -      0       0      -       -          0        0        0         0            255  blog.PostRepository.Update
+  120345       310      2    1290      45  98.9%   1301       3  770µs  1.02ms          4      900        7         1              -  blog.PostRepository.Post
+       -         -      -       -       -      -      -       -      -       -          -        -        -         -            255  blog.PostRepository.Update
   120345       310      2    1290      45  98.9%   1301       3  770µs  1.02ms          4      900        7         1            260  total
 store: 300 entries, 1048576 bytes, 900 evictions
 loads: 2 running, 11 early refreshes
