@@ -19,6 +19,7 @@ const Forever time.Duration = math.MaxInt64
 type Cache struct {
 	table       *table
 	store       Store
+	embedded    *bigcacheStore // the same, if it is that
 	loadTimeout time.Duration
 	clock       Clock            // nil: the system's
 	observer    *observers       // nil if there is none
@@ -69,6 +70,7 @@ func New(opts ...Option) (*Cache, error) {
 	cache.observer = newObservers(o.observers, &cache.problems)
 	cache.byHand = newMethodStats(methodName{}, cache.observer)
 	if embedded, ok := store.(*bigcacheStore); ok {
+		cache.embedded = embedded
 		embedded.onEvict = cache.countEviction
 	}
 	if o.maxLoadsGiven {

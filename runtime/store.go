@@ -44,6 +44,13 @@ type StoreStats struct {
 
 // get gets an entry from the store. One that panics has failed.
 func (c *Cache) get(key string) (entry []byte, ok bool, err error) {
+	if c.embedded != nil {
+		return c.embedded.Get(key) // which does not panic
+	}
+	return c.guardedGet(key)
+}
+
+func (c *Cache) guardedGet(key string) (entry []byte, ok bool, err error) {
 	defer func() {
 		if recover() != nil {
 			entry, ok, err = nil, false, errStorePanicked
