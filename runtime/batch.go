@@ -117,7 +117,7 @@ func (l *batchLoad[K, V]) lookup() {
 		if outcome == "" && l.loader.Cached != nil && !l.loader.Cached(id) {
 			outcome, reason = Skipped, ReasonCondition
 		}
-		if outcome == "" && !key.control.refreshes() {
+		if (outcome == "" || reason == ReasonInside) && !key.control.refreshes() {
 			value, err, found, ok := r.lookup(l.ctx, key)
 			if ok {
 				l.results[i] = batchResult[V]{value, err == nil && found == Hit}
