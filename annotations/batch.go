@@ -281,13 +281,8 @@ func (m *method) needsContext() *Expr {
 		}
 	}
 	for _, t := range read.Depends {
-		if t.Read == nil || t.All {
-			continue
-		}
-		for _, part := range t.Read.Read.Key {
-			if slices.Contains(part.Expr.UsesParams, t.Read.Context) {
-				return part.Expr
-			}
+		if x := t.contextPart(); x != nil {
+			return x
 		}
 	}
 	return nil

@@ -465,13 +465,19 @@ func argumentCount(it item, pos Pos, params []targetParam, what string, names ty
 	}
 	h := ""
 	if !it.parens && !reload {
-		h = fmt.Sprintf("; for all of them write %s", it.head().text+"("+strings.Repeat("*, ", len(params)-1)+"*)")
+		h = "; for all of them write " + allOf(it.head().text, len(params))
 	}
 	word := "few"
 	if len(it.args) > len(params) {
 		word = "many"
 	}
 	return problem(pos, codeWrongCount, "too %s arguments for %s(%s)%s", word, what, strings.Join(list, ", "), h)
+}
+
+// allOf returns the item for every instance of a tag or every entry of a read, which
+// has n parameters.
+func allOf(name string, n int) string {
+	return name + "(" + strings.Repeat("*, ", n-1) + "*)"
 }
 
 func contextGiven(pos Pos, name, what string) Diagnostic {
@@ -492,6 +498,17 @@ func anyInReload(pos Pos) Diagnostic {
 
 func reloadTag(name piece) Diagnostic {
 	return problem(name.pos, codeReload, "%s is a tag; only a read can be reloaded", name.text)
+}
+
+// needsContext is the problem of an item that, without a context, would mean the
+// entry of those who have none.
+func needsContext(t *Target, method string, x *Expr) Diagnostic {
+	h := "; give it one"
+	if n := len(t.params()); n > 0 {
+		h += ", or write " + allOf(t.Read.Name, n)
+	}
+	return problem(t.Pos, codeNeedsContext, "the key of %s needs a context, which %s does not have%s", t.Read.Name, method, h).
+		with(x.Pos, "the context is used here")
 }
 
 func partialElsewhere(pos Pos, what, path string) Diagnostic {

@@ -87,6 +87,11 @@ func (c *checker) target(m *method, it item, use scopeUse, verb string) *Target 
 	if c.summarize(t) && !c.checkPartial(t, it, what) {
 		return nil
 	}
+	// A reload needs none: it says nothing of what other contexts see.
+	if x := t.contextPart(); x != nil && m.model.Context < 0 && verb != "reload" {
+		c.report(needsContext(t, m.fn.Name(), x))
+		return nil
+	}
 	return t
 }
 
@@ -402,8 +407,7 @@ func (c *checker) summarize(t *Target) (partial bool) {
 		}
 	} else {
 		for _, p := range t.Read.Read.Key {
-			known := !slices.ContainsFunc(p.Expr.UsesParams, func(param int) bool { return !t.gives(param) })
-			part(known, p.Expr.MayPanic || p.Codec.mayFail())
+			part(t.knows(p), p.Expr.MayPanic || p.Codec.mayFail())
 		}
 		t.All = given == 0 && parts > 0
 	}
@@ -417,6 +421,26 @@ func bit(i int) uint8 {
 		return 0
 	}
 	return 1 << i
+}
+
+// contextPart returns a part of the key of its read for which a target needs a
+// context, nil if it needs none.
+func (t *Target) contextPart() *Expr {
+	if t.Read == nil || t.All {
+		return nil
+	}
+	for _, part := range t.Read.Read.Key {
+		if t.knows(part) && slices.Contains(part.Expr.UsesParams, t.Read.Context) {
+			return part.Expr
+		}
+	}
+	return nil
+}
+
+// knows reports whether a target gives all that a part of the key of its read is
+// made of.
+func (t *Target) knows(part *KeyPart) bool {
+	return !slices.ContainsFunc(part.Expr.UsesParams, func(param int) bool { return !t.gives(param) })
 }
 
 // gives reports whether a target gives a value for a parameter of its read.
