@@ -474,6 +474,16 @@ func argumentCount(it item, pos Pos, params []targetParam, what string, names ty
 	return problem(pos, codeWrongCount, "too %s arguments for %s(%s)%s", word, what, strings.Join(list, ", "), h)
 }
 
+// orAll offers the item for every entry of a read that a target names, if there is
+// such an item.
+func (t *Target) orAll() string {
+	n := len(t.params())
+	if n == 0 {
+		return ""
+	}
+	return ", or write " + allOf(t.Read.Name, n)
+}
+
 // allOf returns the item for every instance of a tag or every entry of a read, which
 // has n parameters.
 func allOf(name string, n int) string {
@@ -503,11 +513,7 @@ func reloadTag(name piece) Diagnostic {
 // needsContext is the problem of an item that, without a context, would mean the
 // entry of those who have none.
 func needsContext(t *Target, method string, x *Expr) Diagnostic {
-	h := "; give it one"
-	if n := len(t.params()); n > 0 {
-		h += ", or write " + allOf(t.Read.Name, n)
-	}
-	return problem(t.Pos, codeNeedsContext, "the key of %s needs a context, which %s does not have%s", t.Read.Name, method, h).
+	return problem(t.Pos, codeNeedsContext, "the key of %s needs a context, which %s does not have; give it one%s", t.Read.Name, method, t.orAll()).
 		with(x.Pos, "the context is used here")
 }
 
@@ -541,6 +547,13 @@ func tagNotInKey(pos Pos, text, name string, context bool, inKey string) Diagnos
 		return problem(pos, codeTagNotInKey, "%s is not part of the key, %s; add %s to the key", name, why, name)
 	}
 	return problem(pos, codeTagNotInKey, "the key has only %s of %s, %s; write %s here as well, or add %s to the key", inKey, name, why, inKey, name)
+}
+
+// readTagNotInKey is the same for the tag of a read whose key needs the context.
+func readTagNotInKey(t *Target, method string, x *Expr) Diagnostic {
+	return problem(t.Pos, codeTagNotInKey, "the key of %s has %s, that of %s has not, so calls with different tags would share an entry; vary by it%s",
+		t.Read.Name, x.Text, method, t.orAll()).
+		with(x.Pos, "the context is used here")
 }
 
 func notInKey(pos Pos, index int, name string, at Pos) Diagnostic {

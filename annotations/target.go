@@ -88,8 +88,8 @@ func (c *checker) target(m *method, it item, use scopeUse, verb string) *Target 
 		return nil
 	}
 	// A reload needs none: it says nothing of what other contexts see.
-	if x := t.contextPart(); x != nil && m.model.Context < 0 && verb != "reload" {
-		c.report(needsContext(t, m.fn.Name(), x))
+	if parts := t.contextParts(); len(parts) > 0 && m.model.Context < 0 && verb != "reload" {
+		c.report(needsContext(t, m.fn.Name(), parts[0]))
 		return nil
 	}
 	return t
@@ -423,18 +423,19 @@ func bit(i int) uint8 {
 	return 1 << i
 }
 
-// contextPart returns a part of the key of its read for which a target needs a
-// context, nil if it needs none.
-func (t *Target) contextPart() *Expr {
+// contextParts returns the parts of the key of its read for which a target needs a
+// context.
+func (t *Target) contextParts() []*Expr {
 	if t.Read == nil || t.All {
 		return nil
 	}
+	var parts []*Expr
 	for _, part := range t.Read.Read.Key {
 		if t.knows(part) && slices.Contains(part.Expr.UsesParams, t.Read.Context) {
-			return part.Expr
+			parts = append(parts, part.Expr)
 		}
 	}
-	return nil
+	return parts
 }
 
 // knows reports whether a target gives all that a part of the key of its read is
