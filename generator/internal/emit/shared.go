@@ -16,6 +16,11 @@ type shared struct {
 	params  []int // without the context
 }
 
+// equal reports whether two shared methods take the same.
+func (s shared) equal(other shared) bool {
+	return s.context == other.context && slices.Equal(s.params, other.params)
+}
+
 // uses finds out what some expressions of a read mention.
 func (g *method) uses(exprs []*annotations.Expr) shared {
 	var s shared
