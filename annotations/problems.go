@@ -209,8 +209,15 @@ func notAnExpression(text piece, off int, msg string) Diagnostic {
 	return syntaxError(at, fmt.Sprintf("unexpected %q behind the expression", short(rest)))
 }
 
-func notAnItem(text piece) Diagnostic {
-	return problem(text.pos, codeSyntax, "%s is not a tag or a read with arguments, like post(id) or users.Author(*)", quote(text.text))
+func notAnItem(text piece, verb string) Diagnostic {
+	want := "a tag or a read with arguments, like post(id) or users.Author(*)"
+	switch verb {
+	case "batch":
+		want = "a read with parameters, like Post(ids)"
+	case "reload":
+		want = "a read with arguments, like Post(id)"
+	}
+	return problem(text.pos, codeSyntax, "%s is not %s", quote(text.text), want)
 }
 
 func behindItem(pos Pos, text string) Diagnostic {

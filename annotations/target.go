@@ -99,7 +99,7 @@ func (c *checker) target(m *method, it item, use scopeUse, verb string) *Target 
 func (c *checker) resolveHead(m *method, it item, verb string) *Target {
 	from := m.origin.unit
 	if it.qual.text != "" {
-		if from = c.qualifier(m, it); from == nil {
+		if from = c.qualifier(m, it, verb); from == nil {
 			return nil
 		}
 	}
@@ -162,7 +162,7 @@ func (c *checker) resolveRead(r *repository, name piece, verb string, tags []str
 	switch {
 	case m == nil || m.dirs.role != nil && m.model.Role != RoleRead:
 		for _, o := range r.methods {
-			if o.model.Role == RoleRead {
+			if o.model.Role == RoleRead && o.dirs.one("batch") == nil {
 				tags = append(tags, o.fn.Name())
 			}
 		}
@@ -203,7 +203,7 @@ func (t *Target) what(it item) string {
 }
 
 // qualifier returns the package a name in front of a tag stands for.
-func (c *checker) qualifier(m *method, it item) *unit {
+func (c *checker) qualifier(m *method, it item, verb string) *unit {
 	at, name, path := m.origin, it.qual, ""
 	if imp := at.unit.imports[name.text]; imp != nil {
 		if imp.pkg == nil {
@@ -227,7 +227,7 @@ func (c *checker) qualifier(m *method, it item) *unit {
 		return nil // reported
 	}
 	if path == "" && (at.unit.tags[name.text] != nil || m.repo.find(name.text) != nil) {
-		c.report(notAnItem(it.piece))
+		c.report(notAnItem(it.piece, verb))
 		return nil
 	}
 	if path == "" {
