@@ -271,23 +271,12 @@ func (c *checker) checkBatchPolicy(m *method) {
 }
 
 // needsContext returns an expression for which each entry of a read needs the
-// context of its call, nil if there is none. A read that it depends on may need
-// it for its key.
+// context of its call, nil if there is none. What the tags of other reads need is
+// in its key as well.
 func (m *method) needsContext() *Expr {
-	read := m.model.Read
-	for _, x := range read.policy() {
+	for _, x := range m.model.Read.policy() {
 		if slices.Contains(x.UsesParams, m.model.Context) {
 			return x
-		}
-	}
-	for _, t := range read.Depends {
-		if t.Read == nil || t.All {
-			continue
-		}
-		for _, part := range t.Read.Read.Key {
-			if slices.Contains(part.Expr.UsesParams, t.Read.Context) {
-				return part.Expr
-			}
 		}
 	}
 	return nil

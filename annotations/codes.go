@@ -22,6 +22,7 @@ const (
 	codeMisplaced          = "misplaced"
 	codeMissingArgument    = "missing-argument"
 	codeNameCollision      = "name-collision"
+	codeNeedsContext       = "needs-context"
 	codeNeedsError         = "needs-error"
 	codeNegativeNil        = "negative-nil"
 	codeNegativeTTL        = "negative-ttl"
@@ -87,6 +88,7 @@ var codes = []Code{
 	{codeMisplaced, "A directive stands where it has no meaning."},
 	{codeMissingArgument, "A directive or an option has no value."},
 	{codeNameCollision, "A generated name is taken."},
+	{codeNeedsContext, "An item names a read whose key is made with the context, which the method does not have."},
 	{codeNeedsError, "An option or directive needs a method that returns an error."},
 	{codeNegativeNil, "A nil result can be remembered only where the result is a pointer."},
 	{codeNegativeTTL, "The lifetime of a negative entry is not known, because that of the read depends on the result."},

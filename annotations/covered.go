@@ -27,7 +27,7 @@ func (c *checker) checkTagsInKey(m *method) {
 		}
 		left := without(tokenize(x.Text).tokens, texts)
 		for _, i := range x.UsesParams {
-			if name := m.nameInScope(i); !whole[i] && mentions(left, name) {
+			if name := m.model.nameInScope(i); !whole[i] && mentions(left, name) {
 				c.report(tagNotInKey(x.Pos, x.Text, name, i == m.model.Context, keyExprOf(parts, i)))
 				return
 			}
@@ -40,7 +40,42 @@ func (c *checker) checkTagsInKey(m *method) {
 		for _, each := range t.Each {
 			check(each.Base)
 		}
+		// What the tag of a read is made of are arguments, and perhaps the context.
+		for _, x := range t.contextParts() {
+			ctx := m.model.nameInScope(m.model.Context)
+			if mentions(without(t.inScope(x, ctx), texts), ctx) {
+				c.report(readTagNotInKey(t, m.fn.Name(), x))
+				break
+			}
+		}
 	}
+}
+
+// inScope returns a part of the key of a target's read as the method that names the
+// read would write it: with its arguments, and its name for the context.
+func (t *Target) inScope(part *Expr, ctx string) []tokenAt {
+	read, args := t.Read, t.Args
+	given := map[string][]tokenAt{read.nameInScope(read.Context): tokenize(ctx).tokens}
+	for i, p := range read.Params {
+		if i == read.Context || p.Ignored || len(args) == 0 {
+			continue
+		}
+		if args[0] != nil {
+			given[p.Name] = tokenize(args[0].Text).tokens
+		}
+		args = args[1:]
+	}
+	var tokens []tokenAt
+	selector := false
+	for _, t := range tokenize(part.Text).tokens {
+		if text, ok := given[t.lit]; ok && !selector {
+			tokens = append(tokens, text...)
+		} else {
+			tokens = append(tokens, t)
+		}
+		selector = t.tok == token.PERIOD
+	}
+	return tokens
 }
 
 // without returns tokens without the runs of them that are one of the texts and

@@ -119,7 +119,7 @@ func (c *checker) declareTag(u *unit, p *parsed, file *SourceFile) {
 		if exported(name) {
 			tag.AllFunc = "All" + name + "Tag"
 		} else {
-			tag.AllFunc = "all" + upperFirst(name) + "Tag"
+			tag.AllFunc = "all" + UpperFirst(name) + "Tag"
 		}
 	}
 }
@@ -246,11 +246,6 @@ func (c *checker) importsOf(path string) []string {
 func exported(name string) bool {
 	r, _ := utf8.DecodeRuneInString(name)
 	return unicode.IsUpper(r)
-}
-
-func upperFirst(name string) string {
-	r, size := utf8.DecodeRuneInString(name)
-	return string(unicode.ToUpper(r)) + name[size:]
 }
 
 // unnamedParam returns the place of the first parameter of a function type that

@@ -300,7 +300,8 @@ func (a *argParser) beforeOptions() piece {
 		case token.RPAREN, token.RBRACK, token.RBRACE:
 			depth--
 		case token.ASSIGN:
-			if depth == 0 && i > 0 && tokens[i-1].end == t.off && tokens[i-1].tok == token.IDENT {
+			// An option is one with space before its = as well, which is reported.
+			if depth == 0 && i > 0 && tokens[i-1].tok == token.IDENT && (tokens[i-1].end == t.off || a.spec.option(tokens[i-1].lit) != nil) {
 				start := tokens[i-1].off
 				a.parseOptions(a.sub(start, len(a.text)))
 				return a.sub(0, start)
@@ -471,20 +472,20 @@ func (a *argParser) parseItem(text piece) {
 	name := func() piece { t := tokens[next-1]; return text.sub(t.off, t.end) }
 
 	if !take(token.IDENT) {
-		a.report(notAnItem(text))
+		a.report(notAnItem(text, a.Verb))
 		return
 	}
 	it.name = name()
 	if take(token.PERIOD) {
 		if !take(token.IDENT) {
-			a.report(notAnItem(text))
+			a.report(notAnItem(text, a.Verb))
 			return
 		}
 		it.qual, it.name = it.name, name()
 	}
 	if next < len(tokens) {
 		if !take(token.LPAREN) {
-			a.report(notAnItem(text))
+			a.report(notAnItem(text, a.Verb))
 			return
 		}
 		close := closing(tokens, next-1)
@@ -495,7 +496,11 @@ func (a *argParser) parseItem(text piece) {
 		last := tokens[close]
 		if last.end < len(text.text) {
 			rest := text.sub(last.end, len(text.text))
-			a.report(behindItem(rest.tokenAt(0), rest.text))
+			if a.spec.args == argsItemOptions {
+				a.report(unexpectedText(rest, a.spec)) // there is one item
+			} else {
+				a.report(behindItem(rest.tokenAt(0), rest.text))
+			}
 			return
 		}
 		it.parens = true

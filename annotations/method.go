@@ -249,7 +249,7 @@ func (c *checker) scope(m *method, u *unit, file *SourceFile, use scopeUse) *sco
 		case p.Ignored && (use == useKey || use == useDepends):
 			r.problem = func(at Pos) Diagnostic { return usesIgnored(at, p.Name, use == useKey) }
 		}
-		s.declare(types.NewVar(token.NoPos, s.pkg, m.nameInScope(i), p.Type), r)
+		s.declare(types.NewVar(token.NoPos, s.pkg, m.model.nameInScope(i), p.Type), r)
 	}
 	resultRef := func(i int) ref {
 		r := ref{kind: PartResult, index: i}
@@ -282,12 +282,12 @@ func (c *checker) scope(m *method, u *unit, file *SourceFile, use scopeUse) *sco
 // nameInScope returns the name under which expressions know a parameter. A
 // context without a name is ctx, as in the generated code, so that what an
 // interface varies by can mention it.
-func (m *method) nameInScope(i int) string {
-	p := m.model.Params[i]
-	if i != m.model.Context || p.Name != "" && p.Name != "_" {
+func (m *Method) nameInScope(i int) string {
+	p := m.Params[i]
+	if i != m.Context || p.Name != "" && p.Name != "_" {
 		return p.Name
 	}
-	for _, other := range slices.Concat(m.model.Params, m.model.Results) {
+	for _, other := range slices.Concat(m.Params, m.Results) {
 		if other.Name == "ctx" {
 			return p.Name
 		}

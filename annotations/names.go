@@ -4,6 +4,8 @@ import (
 	"go/token"
 	"go/types"
 	"slices"
+	"unicode"
+	"unicode/utf8"
 )
 
 // checkNames checks that the names of generated declarations are free.
@@ -70,7 +72,7 @@ func (c *checker) checkPredeclared() {
 			continue
 		}
 		_, isType := types.Universe.Lookup(name).(*types.TypeName)
-		if isType || slices.Contains([]string{"true", "nil", "len", "make", "new"}, name) {
+		if isType || slices.Contains([]string{"true", "false", "nil", "len", "make", "new"}, name) {
 			c.report(hidesPredeclared(c.objectPos(obj), name))
 		}
 	}
@@ -146,7 +148,7 @@ func (c *checker) checkMethodNames(r *repository) {
 		if m.model.Role != RoleRead || m.dirs.one("batch") != nil {
 			continue
 		}
-		prefix, name := "Invalidate", upperFirst(m.fn.Name())
+		prefix, name := "Invalidate", UpperFirst(m.fn.Name())
 		if !m.fn.Exported() {
 			prefix = "invalidate"
 		}
@@ -171,4 +173,11 @@ func (c *checker) checkTagNames() {
 			}
 		}
 	}
+}
+
+// UpperFirst returns a name with its first letter in upper case, as generated names
+// have it within: Post in allPostTag.
+func UpperFirst(name string) string {
+	r, size := utf8.DecodeRuneInString(name)
+	return string(unicode.ToUpper(r)) + name[size:]
 }

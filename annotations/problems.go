@@ -209,8 +209,15 @@ func notAnExpression(text piece, off int, msg string) Diagnostic {
 	return syntaxError(at, fmt.Sprintf("unexpected %q behind the expression", short(rest)))
 }
 
-func notAnItem(text piece) Diagnostic {
-	return problem(text.pos, codeSyntax, "%s is not a tag or a read with arguments, like post(id) or users.Author(*)", quote(text.text))
+func notAnItem(text piece, verb string) Diagnostic {
+	want := "a tag or a read with arguments, like post(id) or users.Author(*)"
+	switch verb {
+	case "batch":
+		want = "a read with parameters, like Post(ids)"
+	case "reload":
+		want = "a read with arguments, like Post(id)"
+	}
+	return problem(text.pos, codeSyntax, "%s is not %s", quote(text.text), want)
 }
 
 func behindItem(pos Pos, text string) Diagnostic {
@@ -465,13 +472,29 @@ func argumentCount(it item, pos Pos, params []targetParam, what string, names ty
 	}
 	h := ""
 	if !it.parens && !reload {
-		h = fmt.Sprintf("; for all of them write %s", it.head().text+"("+strings.Repeat("*, ", len(params)-1)+"*)")
+		h = "; for all of them write " + allOf(it.head().text, len(params))
 	}
 	word := "few"
 	if len(it.args) > len(params) {
 		word = "many"
 	}
 	return problem(pos, codeWrongCount, "too %s arguments for %s(%s)%s", word, what, strings.Join(list, ", "), h)
+}
+
+// orAll offers the item for every entry of a read that a target names, if there is
+// such an item.
+func (t *Target) orAll() string {
+	n := len(t.params())
+	if n == 0 {
+		return ""
+	}
+	return ", or write " + allOf(t.Read.Name, n)
+}
+
+// allOf returns the item for every instance of a tag or every entry of a read, which
+// has n parameters.
+func allOf(name string, n int) string {
+	return name + "(" + strings.Repeat("*, ", n-1) + "*)"
 }
 
 func contextGiven(pos Pos, name, what string) Diagnostic {
@@ -492,6 +515,13 @@ func anyInReload(pos Pos) Diagnostic {
 
 func reloadTag(name piece) Diagnostic {
 	return problem(name.pos, codeReload, "%s is a tag; only a read can be reloaded", name.text)
+}
+
+// needsContext is the problem of an item that, without a context, would mean the
+// entry of those who have none.
+func needsContext(t *Target, method string, x *Expr) Diagnostic {
+	return problem(t.Pos, codeNeedsContext, "the key of %s needs a context, which %s does not have; give it one%s", t.Read.Name, method, t.orAll()).
+		with(x.Pos, "the context is used here")
 }
 
 func partialElsewhere(pos Pos, what, path string) Diagnostic {
@@ -524,6 +554,13 @@ func tagNotInKey(pos Pos, text, name string, context bool, inKey string) Diagnos
 		return problem(pos, codeTagNotInKey, "%s is not part of the key, %s; add %s to the key", name, why, name)
 	}
 	return problem(pos, codeTagNotInKey, "the key has only %s of %s, %s; write %s here as well, or add %s to the key", inKey, name, why, inKey, name)
+}
+
+// readTagNotInKey is the same for the tag of a read whose key needs the context.
+func readTagNotInKey(t *Target, method string, x *Expr) Diagnostic {
+	return problem(t.Pos, codeTagNotInKey, "the key of %s has %s, that of %s has not, so calls with different tags would share an entry; vary by it%s",
+		t.Read.Name, x.Text, method, t.orAll()).
+		with(x.Pos, "the context is used here")
 }
 
 func notInKey(pos Pos, index int, name string, at Pos) Diagnostic {

@@ -131,14 +131,14 @@ func (c *checker) repository(file *SourceFile, i *Interface) *repository {
 		Wrapper: "Cached" + i.Name,
 	}
 	if !exported(i.Name) {
-		r.model.Wrapper = "cached" + upperFirst(i.Name)
+		r.model.Wrapper = "cached" + UpperFirst(i.Name)
 	}
 	if name := r.st.option("name"); name != nil {
 		r.model.Wrapper = name.value.text
 	}
 	r.model.Constructor = "New" + r.model.Wrapper
 	if !exported(r.model.Wrapper) {
-		r.model.Constructor = "new" + upperFirst(r.model.Wrapper)
+		r.model.Constructor = "new" + UpperFirst(r.model.Wrapper)
 	}
 	from := origin{unit: c.own, file: file, interfaces: []interfaceDirectives{dirs}}
 	r.methods = c.methods(r, i, typ, from, Pos{})

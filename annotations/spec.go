@@ -95,8 +95,8 @@ const (
 	valueLifetime                  // a duration above zero
 	valueTTL                       // a lifetime, forever, or a parenthesized expression
 	valuePercent                   // 0% to 100%
-	valueBeta                      // a number above zero, or off
-	valueCount                     // an integer above zero
+	valueBeta                      // a number above zero and up to maxBeta, or off
+	valueCount                     // an integer above zero and up to maxCount
 	valueLibrary                   // json or gob
 )
 
@@ -108,7 +108,7 @@ var (
 	staleOption   = Option{"stale", "stale=1h", "Keep an expired value this much longer, to be served only if its load fails or outlasts `soft`. A value that was invalidated is never served. 0s switches a default off.", valueDuration}
 	softOption    = Option{"soft", "soft=50ms", "How long a caller waits for a load before it gets the stale value, if there is one; the load goes on. Only with `stale`. 0s switches a default off.", valueDuration}
 	hardOption    = Option{"hard", "hard=2s", "How long a caller waits for a load before it gets a `*cacheruntime.TimeoutError`, or the stale value if there is one; the load goes on. 0s switches a default off.", valueDuration}
-	refreshOption = Option{"refresh", "refresh=1", "Load again in the background before the entry expires, with a probability that rises towards expiry and with the time that loads take (XFetch); the number is its beta, and a larger one refreshes earlier. `off` is the default, and switches that of the repository off.", valueBeta}
+	refreshOption = Option{"refresh", "refresh=1", "Load again in the background before the entry expires, with a probability that rises towards expiry and with the time that loads take (XFetch); the number is its beta, at most 1000000, and a larger one refreshes earlier. `off` is the default, and switches that of the repository off.", valueBeta}
 )
 
 var directives = []Directive{
@@ -249,7 +249,7 @@ var directives = []Directive{
 		Example: "//cache:batch Post(ids) by=ID size=100",
 		Options: []Option{
 			{"by", "by=ID", "Field or method of an element that is its id, for a slice result.", valueName},
-			{"size", "size=100", "Most ids of one load; without it there is no limit.", valueCount},
+			{"size", "size=100", "Most ids of one load, 1 to 2147483647; without it there is no limit.", valueCount},
 		},
 	},
 	{

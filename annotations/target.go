@@ -87,6 +87,11 @@ func (c *checker) target(m *method, it item, use scopeUse, verb string) *Target 
 	if c.summarize(t) && !c.checkPartial(t, it, what) {
 		return nil
 	}
+	// A reload needs none: it says nothing of what other contexts see.
+	if parts := t.contextParts(); len(parts) > 0 && m.model.Context < 0 && verb != "reload" {
+		c.report(needsContext(t, m.fn.Name(), parts[0]))
+		return nil
+	}
 	return t
 }
 
@@ -94,7 +99,7 @@ func (c *checker) target(m *method, it item, use scopeUse, verb string) *Target 
 func (c *checker) resolveHead(m *method, it item, verb string) *Target {
 	from := m.origin.unit
 	if it.qual.text != "" {
-		if from = c.qualifier(m, it); from == nil {
+		if from = c.qualifier(m, it, verb); from == nil {
 			return nil
 		}
 	}
@@ -157,7 +162,7 @@ func (c *checker) resolveRead(r *repository, name piece, verb string, tags []str
 	switch {
 	case m == nil || m.dirs.role != nil && m.model.Role != RoleRead:
 		for _, o := range r.methods {
-			if o.model.Role == RoleRead {
+			if o.model.Role == RoleRead && o.dirs.one("batch") == nil {
 				tags = append(tags, o.fn.Name())
 			}
 		}
@@ -198,7 +203,7 @@ func (t *Target) what(it item) string {
 }
 
 // qualifier returns the package a name in front of a tag stands for.
-func (c *checker) qualifier(m *method, it item) *unit {
+func (c *checker) qualifier(m *method, it item, verb string) *unit {
 	at, name, path := m.origin, it.qual, ""
 	if imp := at.unit.imports[name.text]; imp != nil {
 		if imp.pkg == nil {
@@ -222,7 +227,7 @@ func (c *checker) qualifier(m *method, it item) *unit {
 		return nil // reported
 	}
 	if path == "" && (at.unit.tags[name.text] != nil || m.repo.find(name.text) != nil) {
-		c.report(notAnItem(it.piece))
+		c.report(notAnItem(it.piece, verb))
 		return nil
 	}
 	if path == "" {
@@ -402,8 +407,7 @@ func (c *checker) summarize(t *Target) (partial bool) {
 		}
 	} else {
 		for _, p := range t.Read.Read.Key {
-			known := !slices.ContainsFunc(p.Expr.UsesParams, func(param int) bool { return !t.gives(param) })
-			part(known, p.Expr.MayPanic || p.Codec.mayFail())
+			part(t.knows(p), p.Expr.MayPanic || p.Codec.mayFail())
 		}
 		t.All = given == 0 && parts > 0
 	}
@@ -417,6 +421,27 @@ func bit(i int) uint8 {
 		return 0
 	}
 	return 1 << i
+}
+
+// contextParts returns the parts of the key of its read for which a target needs a
+// context.
+func (t *Target) contextParts() []*Expr {
+	if t.Read == nil || t.All {
+		return nil
+	}
+	var parts []*Expr
+	for _, part := range t.Read.Read.Key {
+		if t.knows(part) && slices.Contains(part.Expr.UsesParams, t.Read.Context) {
+			parts = append(parts, part.Expr)
+		}
+	}
+	return parts
+}
+
+// knows reports whether a target gives all that a part of the key of its read is
+// made of.
+func (t *Target) knows(part *KeyPart) bool {
+	return !slices.ContainsFunc(part.Expr.UsesParams, func(param int) bool { return !t.gives(param) })
 }
 
 // gives reports whether a target gives a value for a parameter of its read.

@@ -1,7 +1,9 @@
 package annotations
 
 import (
+	"fmt"
 	"go/token"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,12 +68,12 @@ func (spec *Option) check(value piece) *Diagnostic {
 		if _, ok := beta(value.text); ok {
 			return nil
 		}
-		d = badValue(value, spec, "a number above 0, or off")
+		d = badValue(value, spec, fmt.Sprintf("a number above 0 and at most %d, or off", maxBeta))
 	case valueCount:
 		if _, ok := count(value.text); ok {
 			return nil
 		}
-		d = badValue(value, spec, "an integer above 0")
+		d = badValue(value, spec, fmt.Sprintf("an integer from 1 to %d", maxCount))
 	case valueLibrary:
 		if value.text == "json" || value.text == "gob" {
 			return nil
@@ -111,15 +113,21 @@ func percent(text string) (float64, bool) {
 	return f / 100, err == nil && f >= 0 && f <= 100
 }
 
+// maxBeta bounds the beta of XFetch, which is usually about 1.
+const maxBeta = 1_000_000
+
 func beta(text string) (float64, bool) {
 	if text == "off" {
 		return 0, true
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	return f, err == nil && f > 0 && f <= 1e6
+	return f, err == nil && f > 0 && f <= maxBeta
 }
 
+// maxCount is the largest count that is an int on every machine.
+const maxCount = math.MaxInt32
+
 func count(text string) (int, bool) {
-	n, err := strconv.ParseInt(text, 10, 32)
-	return int(n), err == nil && n > 0
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n > 0 && n <= maxCount
 }

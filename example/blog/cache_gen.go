@@ -184,12 +184,12 @@ func (c *CachedAuthorRepository) InvalidateAllByEmail(ctx context.Context) error
 // Cached as entries of ByID, by ids: only the missing ones are loaded.
 func (c *CachedAuthorRepository) ByIDs(ctx context.Context, ids []int64) (map[int64]Author, error) {
 	found, err := c.byIDs.Load(ctx, ids, cacheruntime.BatchLoader[int64, *Author]{
-		Key:    func(key *cacheruntime.Key, id int64) { c.byIDKey(key, id) },
-		Policy: func(id int64) cacheruntime.Loader[*Author] { return c.byIDPolicy(id) },
-		Call: func(ctx context.Context, ids []int64, found func(int64, *Author)) error {
+		Key:    c.byIDKey,
+		Policy: c.byIDPolicy,
+		Call: func(ctx context.Context, ids []int64, add func(int64, *Author)) error {
 			loaded, err := c.next.ByIDs(ctx, ids)
 			for id, author := range loaded {
-				found(id, &author)
+				add(id, &author)
 			}
 			return err
 		},
@@ -719,13 +719,13 @@ func (c *CachedPostRepository) ByIDs(ctx context.Context, ids []int64) ([]*Post,
 			key.Args()
 			c.byIDKey(key, id)
 		},
-		Cached: func(id int64) bool { return c.byIDCached(ctx) },
-		Policy: func(id int64) cacheruntime.Loader[*Post] { return c.byIDPolicy(id) },
-		Call: func(ctx context.Context, ids []int64, found func(int64, *Post)) error {
+		Cached: func(int64) bool { return c.byIDCached(ctx) },
+		Policy: c.byIDPolicy,
+		Call: func(ctx context.Context, ids []int64, add func(int64, *Post)) error {
 			loaded, err := c.next.ByIDs(ctx, ids)
 			for _, post := range loaded {
 				if post != nil {
-					found(post.ID, post)
+					add(post.ID, post)
 				}
 			}
 			return err

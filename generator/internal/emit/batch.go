@@ -3,6 +3,7 @@ package emit
 import (
 	"fmt"
 	"go/types"
+	"slices"
 
 	"github.com/dave/jennifer/jen"
 
@@ -157,6 +158,7 @@ func (g *method) batchLoader(params []string) []jen.Code {
 		}
 	}
 	idParam := jen.Id(id).Add(typ(g.idType()))
+	onlyID := shared{params: []int{slices.Index(args, id)}}
 
 	var adds []jen.Code
 	add := func(method string, parts []*annotations.KeyPart) {
@@ -167,16 +169,28 @@ func (g *method) batchLoader(params []string) []jen.Code {
 		adds = append(adds, jen.Id(key).Dot("Args").Call())
 	}
 	add(names.key, r.Key)
-	values := []jen.Code{
-		field("Key", jen.Func().Params(jen.Id(key).Op("*").Qual(runtimePath, "Key"), idParam).Add(body(adds...))),
+	writeKey := jen.Func().Params(jen.Id(key).Op("*").Qual(runtimePath, "Key"), idParam).Add(body(adds...))
+	if len(r.Vary) == 0 && slices.Equal(usedBy(r.Key, nil), onlyID.params) {
+		writeKey = jen.Id(g.recv).Dot(names.key)
+	}
+	values := []jen.Code{field("Key", writeKey)}
+	// tell returns a function of the id that returns what a shared method says.
+	tell := func(method string, uses shared, result jen.Code) *jen.Statement {
+		param := idParam.Clone()
+		switch {
+		case uses.equal(onlyID):
+			return jen.Id(g.recv).Dot(method)
+		case !slices.Contains(uses.params, onlyID.params[0]):
+			param = typ(g.idType())
+		}
+		return jen.Func().Params(param).Add(result).Add(oneLine(
+			jen.Return(jen.Id(g.recv).Dot(method).Call(uses.args(g.ctx, args)...))))
 	}
 	if names.cached != "" {
-		values = append(values, field("Cached", jen.Func().Params(idParam.Clone()).Bool().Add(oneLine(
-			jen.Return(jen.Id(g.recv).Dot(names.cached).Call(single.conditionUses().args(g.ctx, args)...))))))
+		values = append(values, field("Cached", tell(names.cached, single.conditionUses(), jen.Bool())))
 	}
 	if names.policy != "" {
-		values = append(values, field("Policy", jen.Func().Params(idParam.Clone()).Add(single.loaderType()).Add(oneLine(
-			jen.Return(jen.Id(g.recv).Dot(names.policy).Call(single.policyUses().args(g.ctx, args)...))))))
+		values = append(values, field("Policy", tell(names.policy, single.policyUses(), single.loaderType())))
 	}
 	return append(values, field("Call", g.loadMany(params, id)))
 }
@@ -186,7 +200,7 @@ func (g *method) batchLoader(params []string) []jen.Code {
 func (g *method) loadMany(params []string, idName string) *jen.Statement {
 	b := g.m.Read.Batch
 	inner := g.scope.without(g.results)
-	found, err := inner.pickOf("found", "results"), "_"
+	add, err := inner.pickOf("add", "addFound"), "_"
 	inner.add(idName)
 
 	ctx := jen.Id("_").Qual("context", "Context")
@@ -226,14 +240,14 @@ func (g *method) loadMany(params []string, idName string) *jen.Statement {
 	case annotations.ConvertDereference:
 		value = jen.Op("*").Id(elem)
 	}
-	var tell jen.Code = jen.Id(found).Call(id, value)
+	var tell jen.Code = jen.Id(add).Call(id, value)
 	if isNilable(b.Elem) && (b.By != "" || b.Convert == annotations.ConvertDereference) {
 		tell = jen.If(jen.Id(elem).Op("!=").Nil()).Block(tell)
 	}
 	return jen.Func().Params(
 		ctx,
 		jen.Id(params[ids]).Index().Add(typ(g.idType())),
-		jen.Id(found).Func().Params(typ(g.idType()), typ(g.entryType())),
+		jen.Id(add).Func().Params(typ(g.idType()), typ(g.entryType())),
 	).Error().Block(
 		jen.List(assigned...).Op(":=").Add(g.call(params)),
 		jen.For(jen.List(index, jen.Id(elem)).Op(":=").Range().Id(loaded)).Block(tell),

@@ -22,7 +22,7 @@ func docOf(m *annotations.Method, policy string) []string {
 	if m.Doc == "" {
 		return prose(m.Name + " " + policy)
 	}
-	policy = upperFirst(strings.TrimPrefix(policy, "is "))
+	policy = annotations.UpperFirst(strings.TrimPrefix(policy, "is "))
 	return append(append(verbatim(m.Doc), "//"), prose(policy)...)
 }
 

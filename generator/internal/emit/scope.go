@@ -6,7 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/cachegen/cachegen/annotations"
 )
 
 // A scope is a set of names that are in use.
@@ -106,18 +107,13 @@ func lowerFirst(name string) string {
 	return strings.ToLower(string(runes[:n])) + string(runes[n:])
 }
 
-func upperFirst(name string) string {
-	r, size := utf8.DecodeRuneInString(name)
-	return string(unicode.ToUpper(r)) + name[size:]
-}
-
 // inExportOf returns prefix+name with the export status of like: the manual
 // invalidation of an unexported read is unexported too.
 func inExportOf(like, prefix, name string) string {
 	if token.IsExported(like) {
-		return upperFirst(prefix) + upperFirst(name)
+		return annotations.UpperFirst(prefix) + annotations.UpperFirst(name)
 	}
-	return lowerFirst(prefix) + upperFirst(name)
+	return lowerFirst(prefix) + annotations.UpperFirst(name)
 }
 
 // wordOf returns a parameter's name as a word inside a longer name.
@@ -128,5 +124,5 @@ func wordOf(name string) string {
 	case "ids":
 		return "IDs"
 	}
-	return upperFirst(name)
+	return annotations.UpperFirst(name)
 }

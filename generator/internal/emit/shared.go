@@ -12,8 +12,13 @@ import (
 // A shared method of a wrapper says something of a read that its batches have to
 // know as well. It takes what the expressions in it mention.
 type shared struct {
-	context bool  // also where the read has no context: keys of other reads may be made with one
+	context bool
 	params  []int // without the context
+}
+
+// equal reports whether two shared methods take the same.
+func (s shared) equal(other shared) bool {
+	return s.context == other.context && slices.Equal(s.params, other.params)
 }
 
 // uses finds out what some expressions of a read mention.
@@ -29,6 +34,21 @@ func (g *method) uses(exprs []*annotations.Expr) shared {
 		s.params = slices.Delete(s.params, i, i+1)
 	}
 	return s
+}
+
+// mentionsContext reports whether the tags of targets are made with the context
+// though no expression mentions it: the keys of the reads that they name do.
+func (g *method) mentionsContext(targets []*annotations.Target) bool {
+	for _, t := range targets {
+		if t.Read == nil || t.All {
+			continue
+		}
+		_, used := g.entryOf(t)
+		if slices.Contains(used, t.Read.Context) {
+			return true
+		}
+	}
+	return false
 }
 
 // policyUses is what the method that says what is known of an entry takes.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/dave/jennifer/jen"
+
+	"github.com/cachegen/cachegen/annotations"
 )
 
 // typ returns the source of a type as seen from the generated file. It is
@@ -178,9 +180,9 @@ func join(list []jen.Code, op string) *jen.Statement {
 func describe(t types.Type) string {
 	switch t := types.Unalias(t).(type) {
 	case *types.Basic:
-		return upperFirst(strings.ReplaceAll(t.Name(), ".", ""))
+		return annotations.UpperFirst(strings.ReplaceAll(t.Name(), ".", ""))
 	case *types.Named:
-		name := upperFirst(t.Obj().Name())
+		name := annotations.UpperFirst(t.Obj().Name())
 		for arg := range t.TypeArgs().Types() {
 			name += "Of" + describe(arg)
 		}

@@ -24,12 +24,7 @@ func (g *method) write() {
 	var body []jen.Code
 	var ctx, callCtx jen.Code = jen.Id(g.ctx), jen.Id(g.ctx)
 	if m.Context < 0 {
-		callCtx = jen.Id("_") // the call takes none
-		if g.mentionsContext(m.Write.Invalidates) {
-			body = append(body, jen.Id(g.ctx).Op(":=").Qual("context", "Background").Call())
-		} else {
-			ctx = jen.Qual("context", "Background").Call()
-		}
+		ctx, callCtx = jen.Qual("context", "Background").Call(), jen.Id("_") // the call takes none
 	}
 	body = append(body,
 		jen.List(callCtx, jen.Id(write)).Op(":=").Add(g.handle()).Dot("Begin").Call(
@@ -79,21 +74,6 @@ func (g *method) write() {
 		)
 	}
 	g.declare(docOf(m, writePolicy(m)), m.Name, g.paramList(), g.resultList(), body...)
-}
-
-// mentionsContext reports whether the tags of targets are made with the context
-// though no expression mentions it: the keys of the reads that they name do.
-func (g *method) mentionsContext(targets []*annotations.Target) bool {
-	for _, t := range targets {
-		if t.Read == nil || t.All {
-			continue
-		}
-		_, used := g.entryOf(t)
-		if slices.Contains(used, t.Read.Context) {
-			return true
-		}
-	}
-	return false
 }
 
 // invalidations returns the statements that add a write's tags.
