@@ -165,3 +165,17 @@ func TestReloadOutsideOfNestedTransactions(t *testing.T) {
 	r.expectTitle(t, t.Context(), 7, "new")
 	r.expectLoads(t, loads)
 }
+
+// The context of a transaction that has ended is like any other: one that begins
+// with it collects, and that is all.
+func TestTransactionAfterAnother(t *testing.T) {
+	r := newTagged(t, WithGuardedWrites(time.Minute))
+	ctx, first := r.cache.Begin(t.Context())
+	first.End()
+	ctx, second := r.cache.Begin(ctx)
+	r.write(ctx, func(context.Context) error { r.expectHit(t, true); return nil }, postTag(7))
+	r.expectHit(t, true)
+	second.Commit(r.commit(post{ID: 7, Title: "new"}))
+	r.expectTitle(t, t.Context(), 7, "new")
+	r.expectInvalidations(t, Invalidations{Transactions: 1})
+}
