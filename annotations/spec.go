@@ -268,7 +268,7 @@ var directives = []Directive{
 		Place:   PlaceMethod,
 		Role:    RoleWrite,
 		args:    argsItems,
-		Meaning: "After invalidating and before the write returns, load that read again; its error is logged, not returned. Only after a write that succeeded, and in a transaction after the commit. Parameters that the read ignores are zero.",
+		Meaning: "After invalidating and before the write returns, load that read again; its error is logged, not returned. Only after a write that succeeded, and in a transaction after the commit, which is when the arguments are evaluated then. A read whose `when` or `unless` does not hold is only called. Parameters that the read ignores are zero.",
 		Example: "//cache:reload Stats()",
 	},
 }

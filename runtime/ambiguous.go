@@ -31,9 +31,12 @@ import (
 //     string, of class 08 (connection exception), 40003 (statement completion
 //     unknown), or 57P01, 57P02 and 57P03 (the server is shutting down).
 //
-// Everything else is not: the database has said no. Nor is sql.ErrTxDone, which
-// says that the transaction had ended before. The "invalid connection" of the
-// MySQL driver cannot be told without importing it; hence the example above.
+// Everything else is taken for a no of the database. So is sql.ErrTxDone, which says
+// that the transaction had ended before. An error that is neither of the standard
+// library nor has one of these methods cannot be told without importing its package:
+// the "invalid connection" of the MySQL driver, hence the example above, and those of
+// databases behind gRPC (codes.Unavailable, codes.DeadlineExceeded) or of MongoDB
+// (mongo.IsNetworkError, mongo.IsTimeout).
 func Ambiguous(err error) bool {
 	if err == nil {
 		return false

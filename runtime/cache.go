@@ -25,7 +25,7 @@ type Cache struct {
 	observer    *observers       // nil if there is none
 	turns       chan struct{}    // has room for as many loads as may run; nil without a limit
 	guardLease  time.Duration    // of guarded writes; 0 if they are not guarded
-	doubtLease  time.Duration    // of ambiguous writes
+	doubtLease  time.Duration    // of ambiguous writes, guarded or not
 	ambiguous   func(error) bool // never nil
 	problems    problemLog
 	closed      atomic.Bool
@@ -62,7 +62,7 @@ func New(opts ...Option) (*Cache, error) {
 		loadTimeout: o.loadTimeout,
 		clock:       o.clock,
 		guardLease:  o.guardLease,
-		doubtLease:  cmp.Or(o.doubtLease, defaultDoubtLease),
+		doubtLease:  cmp.Or(max(o.guardLease, o.doubtLease), defaultDoubtLease),
 		ambiguous:   o.ambiguous,
 		problems:    problemLog{logger: o.logger},
 		methods:     map[methodName]*methodStats{},

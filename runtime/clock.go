@@ -174,7 +174,17 @@ func distinct(slots []uint32) []uint32 {
 // clear makes everything stale that was loaded as of before now, in the same way
 // as invalidate.
 func (t *table) clear() {
-	t.cleared.Add(oneMark)
+	t.markAll()
+	t.releaseAll()
+}
+
+// markAll adds a mark on everything. There is no room for more than fullMarks, which
+// is as many as there are transactions being committed, or in doubt, that have
+// cleared the cache.
+func (t *table) markAll() { t.cleared.Add(oneMark) }
+
+// releaseAll removes a mark from everything, and clears.
+func (t *table) releaseAll() {
 	clock := t.clock.Add(1)
 	for {
 		old := t.cleared.Load()

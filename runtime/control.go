@@ -102,6 +102,25 @@ func (c *control) isInsideAny(cache *Cache) bool {
 	return false
 }
 
+// LoadBetween reports whether a load has begun between two contexts of which inner
+// comes from outer: inner, or one that it comes from, is what a read of some cache gave
+// to the repository to load with. What is read with it then is stored and shared
+// with others, who must not see what is for the owner of outer alone, such as the
+// uncommitted data of a transaction. It is for packages like sqltx that put a
+// transaction into contexts; reads of the cache whose transaction it is load nothing in
+// it ([Cache.Begin]), but those of other caches do.
+func LoadBetween(outer, inner context.Context) bool {
+	return controlOf(outer).load() != controlOf(inner).load()
+}
+
+// load returns the innermost load in which the call is made, or nil.
+func (c *control) load() *loadChain {
+	if c == nil {
+		return nil
+	}
+	return c.inside
+}
+
 // insideLoad returns the context of a load of the keys: that of the caller, but
 // without its cancellation and deadline.
 func insideLoad(ctx context.Context, cache *Cache, keys ...string) context.Context {

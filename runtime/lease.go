@@ -1,7 +1,6 @@
 package cacheruntime
 
 import (
-	"cmp"
 	"context"
 	"sync/atomic"
 	"time"
@@ -10,26 +9,34 @@ import (
 // A lease is marks that end by themselves unless they are taken over before.
 type lease struct {
 	cache *Cache
-	slots []uint32 // marked, to be released as they are
+	marks marks // to be released as they are
 	timer Timer
 	ended atomic.Bool // whoever sets it has the marks to release
 }
 
+// marks is what is marked, or is to be.
+type marks struct {
+	slots []uint32
+	all   bool // everything, besides
+}
+
+func (m marks) any() bool { return len(m.slots) > 0 || m.all }
+
 // lend makes a lease of marks that are there already.
-func (c *Cache) lend(slots []uint32, d time.Duration) *lease {
-	l := &lease{cache: c, slots: slots}
+func (c *Cache) lend(marked marks, d time.Duration) *lease {
+	l := &lease{cache: c, marks: marked}
 	l.timer = c.afterFunc(d, l.expire)
 	return l
 }
 
-// takeOver ends the lease and returns the marked slots for the caller to
-// release: none if the lease has ended.
-func (l *lease) takeOver() []uint32 {
+// takeOver ends the lease and returns the marks for the caller to release: none if
+// the lease has ended.
+func (l *lease) takeOver() marks {
 	if l == nil || l.ended.Swap(true) {
-		return nil
+		return marks{}
 	}
 	l.timer.Stop()
-	return l.slots
+	return l.marks
 }
 
 // expire is called when the time is up. What was loaded under the marks fails the
@@ -38,32 +45,37 @@ func (l *lease) expire() {
 	if l.ended.Swap(true) {
 		return
 	}
-	l.cache.table.release(l.slots, nil)
+	l.cache.apply(marks{}, l.marks, CauseLease)
 	l.cache.byHand.note(context.Background(), 0, countLeaseInvalidations, Event{Outcome: Invalidated, Cause: CauseLease})
 }
 
 // settle invalidates what a write made stale, and tells of it.
-func (c *Cache) settle(ctx context.Context, stats *methodStats, slots, marked []uint32, cause Cause) {
-	c.apply(slots, marked, cause)
+func (c *Cache) settle(ctx context.Context, stats *methodStats, slots []uint32, marked marks, cause Cause) {
+	c.apply(marks{slots: slots}, marked, cause)
 	c.tell(ctx, stats, cause)
 }
 
 // apply invalidates what a write or a transaction made stale, in one step, and
-// releases what was marked for it. If it is in doubt whether there is more to
-// come, the slots are marked until a lease ends. It takes the slots over.
-func (c *Cache) apply(slots, marked []uint32, cause Cause) {
-	switch {
-	case cause == CauseAmbiguous:
-		slots = distinct(slots)
-		c.table.invalidateAndMark(slots)
-		c.lend(slots, cmp.Or(c.guardLease, c.doubtLease))
-		if marked != nil {
-			c.table.release(marked, nil) // the new marks are there: at no time is there none
+// releases what was marked for it, which invalidates that as well. If it is in doubt whether there is more to
+// come, it is all marked until a lease ends. It takes the slots over.
+func (c *Cache) apply(stale, marked marks, cause Cause) {
+	if cause == CauseAmbiguous && stale.any() {
+		stale.slots = distinct(stale.slots)
+		if stale.all {
+			c.table.markAll()
 		}
-	case marked != nil:
-		c.table.release(marked, slots)
-	default:
-		c.table.invalidate(slots)
+		c.table.invalidateAndMark(stale.slots)
+		c.lend(stale, c.doubtLease)
+		stale = marks{} // the new marks are there: at no time is there none
+	}
+	if stale.all && !marked.all {
+		c.table.clear()
+	}
+	if len(stale.slots) > 0 || len(marked.slots) > 0 {
+		c.table.release(marked.slots, stale.slots)
+	}
+	if marked.all {
+		c.table.releaseAll()
 	}
 }
 

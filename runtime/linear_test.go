@@ -22,13 +22,14 @@ func TestRandomSchedules(t *testing.T) {
 	for _, guarded := range []bool{false, true} {
 		for seed := range *seeds {
 			t.Run(fmt.Sprintf("guarded=%v/%d", guarded, seed), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { linear(t, guarded, uint64(seed)) })
+				synctest.Test(t, func(t *testing.T) { checkHistory(t, guarded, uint64(seed)) })
 			})
 		}
 	}
 }
 
-func linear(t *testing.T, guarded bool, seed uint64) {
+// checkHistory runs readers, writers and transactions, whose order the seed decides.
+func checkHistory(t *testing.T, guarded bool, seed uint64) {
 	const lease = 200 * time.Millisecond
 	store := newMemoryStore()
 	opts := []Option{WithStore(store), WithAmbiguousWrites(lease, nil)}

@@ -11,8 +11,8 @@ import (
 // It is told of every call of a read, with the outcome that a [Trace] has of it, the
 // reason, and how long it took; of a batch, of every id. It is told of every step that
 // invalidates, with the cause: writes and ends of transactions, leases, calls by hand.
-// An [Invalidated] event without a cause is a write in a transaction: it has
-// invalidated nothing yet, and is not counted in Stats.
+// Of a write in a transaction it is told that it was [Collected]: that has invalidated
+// nothing yet, and is not counted in Stats.
 // And it is told what does not show in a call or belongs to none, with the
 // outcomes that are documented to be for observers, such as [Loaded] and [Evicted].
 // Each event carries repository and method, if it belongs to any.

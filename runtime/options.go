@@ -102,12 +102,17 @@ func WithMaxLoads(n int) Option {
 // context that the repository gets has a deadline of half the lease, counted from
 // before the mark; the other half is for a commit that still lands. What lands
 // after the lease stays unseen until the lifetime of the entry ends: the timeouts
-// of the database must be shorter. An ambiguous write ([WithAmbiguousWrites])
-// stays marked for this lease.
+// of the database must be shorter. An ambiguous write stays marked for this
+// lease, or for that of [WithAmbiguousWrites] if it is longer.
+//
+// What an argument becomes during the call is not known before it: an insert that
+// fills in p.ID marks post(p.ID) as p.ID was. While it is in progress one reader may see
+// the new post and another be told from the cache that there is none. If that matters,
+// let the write invalidate post(*) as well, or post(result.ID).
 //
 // In a transaction ([Cache.Begin]) all of its tags are marked during the commit
-// instead, without a deadline or a lease. The lease must be positive. By default
-// writes are not guarded.
+// instead, and everything after a [Cache.Clear] in it, without a deadline or a lease.
+// The lease must be positive. By default writes are not guarded.
 func WithGuardedWrites(lease time.Duration) Option {
 	return func(o *options) {
 		o.guardLease = lease
@@ -119,7 +124,8 @@ func WithGuardedWrites(lease time.Duration) Option {
 // not known whether it changed anything or still will: its tags are marked for a
 // lease, so that what depends on them is neither served nor kept, and invalidated
 // again when the lease ends. A lease of 0 is the default, 5 seconds; it must not
-// be negative. With [WithGuardedWrites], that lease is used in its place.
+// be negative. With [WithGuardedWrites], the longer of the two leases counts, of those
+// that are given.
 //
 // The function says whether an error leaves that open; nil is the default,
 // [Ambiguous]. A write that panics always does. An error that comes while the

@@ -18,6 +18,25 @@ func TestWriteBetweenTwoCommits(t *testing.T) {
 	r.expectTitle(t, t.Context(), 7, "new")
 }
 
+// A commit after End, say of a helper that ends what its caller tries again: what is
+// written while it runs is part of it.
+func TestCommitAfterEnd(t *testing.T) {
+	r := newTagged(t)
+	ctx, tx := r.cache.Begin(t.Context())
+	tx.End()
+	err := tx.Commit(func() error {
+		r.change(ctx, postTag(7))
+		r.expectTitle(t, t.Context(), 7, "old")
+		r.set(post{ID: 7, Title: "new"})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.expectTitle(t, t.Context(), 7, "new")
+	r.expectInvalidations(t, Invalidations{Transactions: 1})
+}
+
 // After such a commit the context still reads what is not committed. It must not
 // be stored: it may be rolled back yet.
 func TestReadBetweenCommitAndRollback(t *testing.T) {

@@ -24,7 +24,7 @@ type Event struct {
 	Outcome    Outcome
 	Reason     Reason        // why it was not a hit; "" if it was one
 	Key        string        // for people: `Post(7, "en")`, with the vary parts first: `Post["acme"](7)`
-	Tags       []string      // that were invalidated, for people, sorted
+	Tags       []string      // that were invalidated or collected, for people, sorted
 	Stored     bool          // what was loaded is in the cache now
 	Duration   time.Duration // of the call, or of the load
 	Cause      Cause         // of an invalidation
@@ -34,7 +34,7 @@ type Event struct {
 // An Outcome is what the cache did in a call.
 type Outcome string
 
-// The outcomes of reads, and that of writes and of invalidations by hand.
+// The outcomes of reads, and those of writes and of invalidations by hand.
 const (
 	Hit         Outcome = "hit"          // answered from the cache
 	NegativeHit Outcome = "negative hit" // answered from the cache with an error or a nil pointer
@@ -43,7 +43,8 @@ const (
 	Joined      Outcome = "joined"       // answered by a load that another call started
 	Skipped     Outcome = "skipped"      // not cached: the repository was called
 	Bypassed    Outcome = "bypassed"     // asked not to use the cache: the repository was called
-	Invalidated Outcome = "invalidated"  // by a write or by hand; left to a transaction if the reason is ReasonTransaction
+	Invalidated Outcome = "invalidated"  // by a write, a transaction or by hand
+	Collected   Outcome = "collected"    // a write in a transaction left its tags to it, which invalidates them when it ends
 )
 
 // Outcomes that only observers are told.
@@ -73,8 +74,7 @@ const (
 	CauseClear       Cause = "clear"           // Cache.Clear
 )
 
-// A Reason is why a read was not a hit; of a write, that a transaction does what it
-// would do (ReasonTransaction).
+// A Reason is why a read was not a hit.
 type Reason string
 
 // The reasons.

@@ -49,9 +49,9 @@ type Tx struct {
 // context is like any other: reads use the cache, and a write invalidates when it
 // returns.
 //
-// A transaction within another one of the same cache hands its tags to that one,
-// which invalidates them when it ends. If the inner one is committed they are
-// invalidated at once as well, as it may have been a transaction of its own.
+// What is written in a transaction within another one of the same cache is collected
+// by both, and invalidated when the outer one ends. If the inner one is committed, or
+// ends last, that invalidates it as well, as it may have been a transaction of its own.
 //
 // A transaction is that of one cache. If what it changes is read through several,
 // begin one on each: the context carries them all.
@@ -75,7 +75,7 @@ func (c *Cache) Begin(ctx context.Context) (context.Context, *Tx) {
 // ends.
 //
 // With [WithGuardedWrites] the tags are marked before commit is run, and released
-// after it.
+// after it. A [Cache.Clear] in the transaction marks everything.
 //
 // When the outermost transaction has been committed, reads that its writes are to
 // reload are loaded before Commit returns.
@@ -92,7 +92,7 @@ func (t *Tx) commit(commit func() error) (reloads []reload, err error) {
 	marked := t.beginCommit()
 	cause := CauseAmbiguous // if commit panics, or ends its goroutine
 	defer func() { reloads = t.finish(cause, marked, true, err == nil && cause == CauseTransaction) }()
-	if marked != nil {
+	if marked.any() {
 		t.cache.byHand.note(t.ctx, 0, countMarks, Event{Outcome: Marked})
 	}
 	err = commit()
@@ -102,19 +102,25 @@ func (t *Tx) commit(commit func() error) (reloads []reload, err error) {
 	return nil, err
 }
 
-// beginCommit returns the slots that it marked.
-func (t *Tx) beginCommit() (marked []uint32) {
+// beginCommit returns what it marked.
+func (t *Tx) beginCommit() (marked marks) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.commits++
-	t.ended.Store(false) // what is written until the end of this commit may be part of it
-	if t.cache.guardLease == 0 || len(t.pending.slots) == 0 {
-		return nil
+	// What is written until the end of this commit may be part of it, whatever came
+	// of those before.
+	t.ended.Store(false)
+	t.failed = false
+	if t.cache.guardLease == 0 {
+		return marks{}
 	}
 	// There is no lease: this process lives, or nobody is served from its memory.
 	t.pending.compact()
-	marked = slices.Clone(t.pending.slots)
-	t.cache.table.mark(marked)
+	marked = marks{slices.Clone(t.pending.slots), t.pending.clear}
+	t.cache.table.mark(marked.slots)
+	if marked.all {
+		t.cache.table.markAll()
+	}
 	return marked
 }
 
@@ -129,13 +135,13 @@ func (t *Tx) End() {
 	done := t.ended.Load() || t.commits > 0 // Commit does it
 	t.mu.Unlock()
 	if !done {
-		t.finish(CauseTransaction, nil, false, false)
+		t.finish(CauseTransaction, marks{}, false, false)
 	}
 }
 
 // finish ends the transaction and invalidates what is pending, after a commit was
 // tried or without one. It returns what is to be reloaded now.
-func (t *Tx) finish(cause Cause, marked []uint32, commit, committed bool) []reload {
+func (t *Tx) finish(cause Cause, marked marks, commit, committed bool) []reload {
 	p, left := t.end(&cause, marked, commit, committed)
 	if commit || !left {
 		t.cache.tellEnd(t.ctx, t.trace, p, cause)
@@ -147,9 +153,10 @@ func (t *Tx) finish(cause Cause, marked []uint32, commit, committed bool) []relo
 }
 
 // end ends the transaction. What is pending is left to the outer one, if there is
-// one, and invalidated unless that is enough. It stays, in case there is another
-// commit, but for the reloads of one that succeeded.
-func (t *Tx) end(cause *Cause, marked []uint32, commit, committed bool) (p pending, left bool) {
+// one, and invalidated unless that is enough. The outer one has collected the tags
+// already, unless it was committed again meanwhile, but not the rest. It all stays, in
+// case there is another commit, but for the reloads of one that succeeded.
+func (t *Tx) end(cause *Cause, marked marks, commit, committed bool) (p pending, left bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pending.compact()
@@ -172,12 +179,7 @@ func (t *Tx) end(cause *Cause, marked []uint32, commit, committed bool) (p pendi
 		if p.ambiguous {
 			*cause = CauseAmbiguous // of this one, or of one within it
 		}
-		if p.clear {
-			t.cache.table.clear()
-		}
-		if len(p.slots) > 0 {
-			t.cache.apply(p.slots, marked, *cause)
-		}
+		t.cache.apply(marks{p.slots, p.clear}, marked, *cause)
 	}
 	// Not before: from here on reads with the context of the transaction are
 	// served from the cache, and may have seen its writes return.
@@ -195,6 +197,9 @@ func (t *Tx) end(cause *Cause, marked []uint32, commit, committed bool) (p pendi
 func (c *Cache) tellEnd(ctx context.Context, trace *Trace, p pending, cause Cause) {
 	if p.clear {
 		c.byHand.note(ctx, 0, countClears, Event{Outcome: Invalidated, Cause: CauseClear})
+		if cause == CauseAmbiguous && len(p.slots) == 0 {
+			c.byHand.note(ctx, 0, countMarks, Event{Outcome: Marked})
+		}
 	}
 	if len(p.slots) == 0 {
 		return
@@ -234,10 +239,12 @@ func (c *control) transaction(cache *Cache) *Tx {
 	return nil
 }
 
-// collect leaves something to the innermost transaction of a cache that has not
-// ended. It reports whether there is one, and whether the caller has to invalidate
-// at once: if there is none, or if it is around one that has ended, as it is not
-// known then in which of them the database was changed.
+// collect leaves something to every transaction of a cache that has not ended, as
+// it is not known which of them are one in the database, nor which of them ends
+// first; reloads are left to the innermost. It reports whether there is any, and
+// whether the caller has to invalidate at once: if there is none, or if the innermost
+// is around one that has ended, or has a commit behind it that failed, as the
+// database may have been changed in no transaction at all.
 func (c *control) collect(cache *Cache, p pending) (left, atOnce bool) {
 	if c == nil {
 		return false, true
@@ -246,12 +253,16 @@ func (c *control) collect(cache *Cache, p pending) (left, atOnce bool) {
 		if tx.cache != cache {
 			continue
 		}
-		if added, failed := tx.add(p); added {
-			return true, atOnce || failed
+		added, failed := tx.add(p)
+		if !left {
+			atOnce = atOnce || !added || failed
 		}
-		atOnce = true
+		if added {
+			left = true
+			p.reloads = nil
+		}
 	}
-	return false, true
+	return left, atOnce || !left
 }
 
 // pending is what is to be done when a transaction ends.

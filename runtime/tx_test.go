@@ -265,7 +265,7 @@ func TestCommitAgain(t *testing.T) {
 	}
 	r.expectTitle(t, t.Context(), 7, "old")
 	err := tx.Commit(func() error {
-		r.change(ctx, postTag(8)) // collected, as before the first one
+		r.change(ctx, postTag(8)) // collected, as during the first one
 		r.set(post{ID: 7, Title: "new"})
 		return nil
 	})
@@ -387,10 +387,11 @@ func TestInnerTransactionOutlivesTheOuterOne(t *testing.T) {
 	inside, inner := r.cache.Begin(ctx)
 	r.change(inside, postTag(7))
 	outer.End()
-	r.expectHit(t, true)
+	r.expectInvalidations(t, Invalidations{Transactions: 1})
+	r.expectTitle(t, t.Context(), 7, "old")
 	r.set(post{ID: 7, Title: "new"})
 	inner.End()
-	r.expectInvalidations(t, Invalidations{Transactions: 1})
+	r.expectInvalidations(t, Invalidations{Transactions: 2})
 	r.expectTitle(t, t.Context(), 7, "new")
 }
 
@@ -517,15 +518,15 @@ func TestTransactionTrace(t *testing.T) {
 	}
 	want := []Event{
 		{Repository: postRepository, Method: "Post", Outcome: Bypassed, Reason: ReasonTransaction, Key: "Post(7)"},
-		{Repository: postRepository, Method: "Update", Outcome: Invalidated, Reason: ReasonTransaction, Tags: []string{"blog.feed", "blog.post(7)"}},
-		{Repository: postRepository, Method: "Update", Outcome: Invalidated, Reason: ReasonTransaction, Tags: []string{"blog.post(7)"}},
+		{Repository: postRepository, Method: "Update", Outcome: Collected, Tags: []string{"blog.feed", "blog.post(7)"}},
+		{Repository: postRepository, Method: "Update", Outcome: Collected, Tags: []string{"blog.post(7)"}},
 		{Outcome: Invalidated, Cause: CauseAmbiguous, Tags: []string{"blog.feed", "blog.post(7)"}},
 	}
 	if diff := cmp.Diff(want, events); diff != "" {
 		t.Error(diff)
 	}
-	if got := recorded.causes(); !slices.Equal(got, []Cause{"", "", CauseAmbiguous}) {
-		t.Errorf("observers are told %q", got)
+	if got := recorded.causes(); recorded.count(Collected) != 2 || !slices.Equal(got, []Cause{CauseAmbiguous}) {
+		t.Errorf("observers are told of %d collected, and %q", recorded.count(Collected), got)
 	}
 }
 
@@ -581,6 +582,25 @@ func TestReload(t *testing.T) {
 		defer func() { recover() }()
 		r.reloading(ctx, func() error { panic("write") }, never)
 	}()
+}
+
+// A read past the cache would reload nothing.
+func TestReloadUnderBypass(t *testing.T) {
+	r := newTagged(t)
+	r.reloading(Bypass(t.Context()), r.commit(post{ID: 7, Title: "new"}), r.reload)
+	loads := r.loadCount()
+	r.expectTitle(t, t.Context(), 7, "new")
+	r.expectLoads(t, loads)
+}
+
+func TestReloadAfterClose(t *testing.T) {
+	r := newTagged(t)
+	ctx, tx := r.cache.Begin(t.Context())
+	never := func(context.Context) error { t.Error("reloaded"); return nil }
+	r.reloading(ctx, func() error { return nil }, never)
+	r.cache.Close()
+	r.reloading(t.Context(), func() error { return nil }, never)
+	tx.Commit(func() error { return nil })
 }
 
 // In a transaction reloads wait for the commit of the outermost one, and are made

@@ -33,9 +33,9 @@ func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *
 	}
 	tags(&call.tags)
 	// In a transaction they are left to it, as it may end during the call.
-	left, _ := control.collect(w.cache, pending{slots: call.tags.slots, names: call.tags.names})
+	_, atOnce := control.collect(w.cache, pending{slots: call.tags.slots, names: call.tags.names})
 	call.tags.result = resultUnknown
-	if w.cache.guardLease > 0 && !left {
+	if w.cache.guardLease > 0 && atOnce {
 		tags(&call.tags) // once more: what depends on the result as *
 		call.guard(began)
 	}
@@ -64,15 +64,18 @@ func (c *WriteCall) guard(began time.Time) {
 	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
 	slots := distinct(slices.Clone(c.tags.slots))
 	cache.table.mark(slots)
-	c.marks = cache.lend(slots, cache.guardLease)
+	c.marks = cache.lend(marks{slots: slots}, cache.guardLease)
 	c.write.stats.note(c.caller, 0, countMarks, Event{Outcome: Marked})
 }
 
 // Reload adds a read that [WriteCall.End] makes once it has invalidated, if the
-// call succeeded. The context makes it load whatever is cached. Several are made
-// one after the other. In a transaction they are made when the outermost one has
-// been committed and has invalidated, with the context that it was begun with. An
-// error or a panic is logged, and nothing else comes of it.
+// call succeeded. The context makes it load whatever is cached, even if that of the
+// write is one of [Bypass]. Several are made one after the other. In a transaction
+// they are made when the outermost one has been committed and has invalidated, with
+// the context that it was begun with: what the function reads of variables it reads
+// then. An error or a panic is logged, and nothing else comes of it. Of a read whose
+// conditions do not hold only the repository is called. After [Cache.Close] none are
+// made.
 func (c *WriteCall) Reload(read func(context.Context) error) {
 	c.reloads = append(c.reloads, reload{c.write.stats, read})
 }
@@ -118,7 +121,7 @@ func (c *WriteCall) invalidate() (left bool) {
 		later.reloads = c.reloads
 	}
 	left, atOnce := c.control.collect(cache, later)
-	event := Event{Outcome: Invalidated, Reason: ReasonTransaction}
+	event := Event{Outcome: Collected}
 	if atOnce || c.marks != nil {
 		cache.settle(c.caller, stats, c.tags.slots, c.marks.takeOver(), c.cause)
 		event = Event{Outcome: Invalidated, Cause: c.cause}
@@ -142,10 +145,10 @@ type reload struct {
 
 // reload makes reads, one after the other.
 func (c *Cache) reload(ctx context.Context, reloads []reload) {
-	if len(reloads) == 0 {
+	if len(reloads) == 0 || c.closed.Load() {
 		return
 	}
-	ctx = Refresh(ctx)
+	ctx = withControl(ctx, func(c *control) { c.bypass, c.refresh = false, true })
 	for _, r := range reloads {
 		if err := r.run(ctx); err != nil {
 			c.problems.report("a reload after a write failed", r.stats.repository, r.stats.method, err)

@@ -101,6 +101,9 @@ func Outcomes(t testing.TB, trace *cacheruntime.Trace, want ...cacheruntime.Outc
 // well. Tags are compared as they are shown in the trace: an invalidation of
 // author(*) is not one of author(7), and long arguments, which are shown in part,
 // are compared in part.
+//
+// A write in a transaction invalidates nothing yet: that is in the trace of the context
+// from which the transaction was begun, once it has ended.
 func Invalidated(t testing.TB, trace *cacheruntime.Trace, tags ...cacheruntime.Tag) {
 	t.Helper()
 	events := trace.Events()

@@ -122,6 +122,28 @@ func TestAssertionsOfOutcomes(t *testing.T) {
 	})
 }
 
+// What a write in a transaction leaves to it is not invalidated before it ends.
+func TestInvalidatedByATransaction(t *testing.T) {
+	cache := cachetest.New(t)
+	write := cacheruntime.NewWrite(cache, "example.com/kit.Rows", "SetRow")
+	begun, whole := cacheruntime.WithTrace(t.Context())
+	ctx, tx := cache.Begin(begun)
+	ctx, trace := cacheruntime.WithTrace(ctx)
+	_, call := write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(7)) })
+	call.Returned(nil)
+	call.End()
+	cachetest.Outcomes(t, trace, cacheruntime.Collected)
+	invalidated := func(trace *cacheruntime.Trace) *recorder {
+		return record(t, func(t testing.TB) { cachetest.Invalidated(t, trace, rowTag(7)) })
+	}
+	invalidated(trace).expect(t, "not invalidated", "collected")
+	if err := tx.Commit(func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	invalidated(trace).expect(t, "not invalidated", "collected")
+	invalidated(whole).expect(t)
+}
+
 // outcomes returns traces of one read each, by what came of it.
 func outcomes(t *testing.T) map[cacheruntime.Outcome]*cacheruntime.Trace {
 	t.Helper()

@@ -187,7 +187,7 @@ func (r *texts) get(ctx context.Context) (string, error) {
 	}
 	return r.read.Load(ctx, key, cacheruntime.Loader[string]{
 		Call: func(ctx context.Context) (text string, err error) {
-			if tx, ok := sqltx.FromContext(ctx); ok {
+			if tx, ok := sqltx.FromContext(ctx, r.d.DB); ok {
 				err = tx.QueryRowContext(ctx, "").Scan(&text)
 			} else {
 				err = r.d.QueryRowContext(ctx, "").Scan(&text)
@@ -202,7 +202,7 @@ func (r *texts) put(ctx context.Context, text string) error {
 	ctx, write := r.write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(textTag()) })
 	defer write.End()
 	var err error
-	if tx, ok := sqltx.FromContext(ctx); ok {
+	if tx, ok := sqltx.FromContext(ctx, r.d.DB); ok {
 		_, err = tx.ExecContext(ctx, text)
 	} else {
 		_, err = r.d.ExecContext(ctx, text)

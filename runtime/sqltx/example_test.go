@@ -18,7 +18,7 @@ type accounts struct{ db *sql.DB }
 
 func (a *accounts) Add(ctx context.Context, id, amount int64) error {
 	const query = "UPDATE accounts SET balance = balance + ? WHERE id = ?"
-	if tx, ok := sqltx.FromContext(ctx); ok {
+	if tx, ok := sqltx.FromContext(ctx, a.db); ok {
 		_, err := tx.ExecContext(ctx, query, amount, id)
 		return err
 	}

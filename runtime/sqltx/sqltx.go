@@ -15,7 +15,7 @@
 //		var on interface {
 //			ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 //		} = r.db
-//		if tx, ok := sqltx.FromContext(ctx); ok {
+//		if tx, ok := sqltx.FromContext(ctx, r.db); ok {
 //			on = tx
 //		}
 //		…
@@ -26,6 +26,13 @@
 // back, or left in doubt by an ambiguous error: see [cacheruntime.Cache.Begin].
 // Data that is changed past the wrappers, as by the UPDATE above, is for the
 // caller to invalidate, with the same context.
+//
+// Where repositories of one database are behind wrappers on several caches, let a Run
+// for each cache join ([Run]). A read on a cache that none is for is like any other:
+// it is served from the cache, or loads what is to be stored there, which others
+// will see. That load runs outside of the transaction: it does not see what is not
+// committed yet, and if it has to wait for a connection or a lock that the transaction
+// holds, it waits in vain until its deadline.
 package sqltx
 
 import (
@@ -54,30 +61,39 @@ import (
 // an error that wraps the inner one if its own fn returns nil. There are no
 // savepoints. A Run may join with another cache, whose side then ends with the
 // transaction too. A Run whose context carries a transaction that has ended, or
-// one of another database, begins a new one.
+// one of another database, begins a new one. So does a Run in the course of a load
+// for a cache, which must not store what is not committed: see the package.
 //
 // The fn may commit or roll back neither tx nor the cache's side. It may use the
 // context from several goroutines, as far as the driver allows that for tx; they
 // have to be done when fn returns.
 func Run(ctx context.Context, db *sql.DB, cache *cacheruntime.Cache, opts *sql.TxOptions, fn func(ctx context.Context, tx *sql.Tx) error) (err error) {
-	for in := scopeOf(ctx); in != nil; in = in.around {
-		if in.tx.db == db && in.tx.isOpen() {
-			return in.tx.runInner(ctx, cache, fn)
-		}
+	if t := transactionOf(ctx, db); t != nil {
+		return t.runInner(ctx, cache, fn)
 	}
 	return run(ctx, db, cache, opts, fn)
 }
 
-// FromContext returns the transaction in which [Run] runs the function that was
-// given the context: the innermost one that has not ended, if it is in those of
-// several databases.
-func FromContext(ctx context.Context) (tx *sql.Tx, ok bool) {
-	for in := scopeOf(ctx); in != nil; in = in.around {
-		if in.tx.isOpen() {
-			return in.tx.sql, true
-		}
+// FromContext returns the transaction of the database in which [Run] runs the
+// function that was given the context, if there is one and it has not ended. There is
+// none in a load for a cache that stores what it reads: see the package. A repository
+// calls it with the database that it would use otherwise.
+func FromContext(ctx context.Context, db *sql.DB) (tx *sql.Tx, ok bool) {
+	if t := transactionOf(ctx, db); t != nil {
+		return t.sql, true
 	}
 	return nil, false
+}
+
+// transactionOf returns the open transaction of the database that a context
+// carries, or nil.
+func transactionOf(ctx context.Context, db *sql.DB) *transaction {
+	for in := scopeOf(ctx); in != nil; in = in.around {
+		if in.tx.db == db && in.tx.isOpen() && !cacheruntime.LoadBetween(in.given, ctx) {
+			return in.tx
+		}
+	}
+	return nil
 }
 
 // A scope is what a context says: a transaction, and a cache whose side of it
@@ -85,6 +101,7 @@ func FromContext(ctx context.Context) (tx *sql.Tx, ok bool) {
 type scope struct {
 	tx     *transaction
 	cache  *cacheruntime.Cache
+	given  context.Context // to Run
 	around *scope
 }
 
@@ -120,7 +137,7 @@ func run(ctx context.Context, db *sql.DB, cache *cacheruntime.Cache, opts *sql.T
 		return err
 	}
 	t.open = true
-	inside = context.WithValue(inside, scopeKey{}, &scope{tx: t, cache: cache, around: scopeOf(ctx)})
+	inside = context.WithValue(inside, scopeKey{}, &scope{tx: t, cache: cache, given: ctx, around: scopeOf(ctx)})
 
 	returned := false
 	defer func() {
@@ -207,7 +224,7 @@ func (t *transaction) runInner(ctx context.Context, cache *cacheruntime.Cache, f
 		t.mu.Unlock()
 	}
 	// Between this Run and that which it joins may be one on another database.
-	inside = context.WithValue(inside, scopeKey{}, &scope{tx: t, cache: cache, around: scopeOf(ctx)})
+	inside = context.WithValue(inside, scopeKey{}, &scope{tx: t, cache: cache, given: ctx, around: scopeOf(ctx)})
 	fault = fn(inside, t.sql)
 	return fault
 }

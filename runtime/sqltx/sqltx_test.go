@@ -22,13 +22,13 @@ func TestRunCommits(t *testing.T) {
 	r := newTexts(t, d)
 	ctx := t.Context()
 	r.expect(t, ctx, "old")
-	if _, ok := sqltx.FromContext(ctx); ok {
+	if _, ok := sqltx.FromContext(ctx, d.DB); ok {
 		t.Error("a transaction where there is none")
 	}
 	var inside context.Context
 	err := sqltx.Run(ctx, d.DB, r.cache, &sql.TxOptions{ReadOnly: true}, func(ctx context.Context, tx *sql.Tx) error {
 		inside = ctx
-		if got, ok := sqltx.FromContext(ctx); !ok || got != tx {
+		if got, ok := sqltx.FromContext(ctx, d.DB); !ok || got != tx {
 			t.Error("the context does not carry the transaction")
 		}
 		if err := r.put(ctx, "new"); err != nil {
@@ -51,7 +51,7 @@ func TestRunCommits(t *testing.T) {
 	}
 
 	// The context of a transaction that has ended is like any other.
-	if _, ok := sqltx.FromContext(inside); ok {
+	if _, ok := sqltx.FromContext(inside, d.DB); ok {
 		t.Error("the transaction has ended")
 	}
 	if err := r.put(inside, "newer"); err != nil {
@@ -303,11 +303,14 @@ func TestRunOnAnotherDatabase(t *testing.T) {
 	r, s := newTexts(t, first), newTexts(t, second)
 	err := sqltx.Run(t.Context(), first.DB, r.cache, nil, func(ctx context.Context, outer *sql.Tx) error {
 		return sqltx.Run(ctx, second.DB, s.cache, nil, func(ctx context.Context, inner *sql.Tx) error {
-			if got, _ := sqltx.FromContext(ctx); inner == outer || got != inner {
-				t.Error("not the innermost")
+			if got, _ := sqltx.FromContext(ctx, second.DB); inner == outer || got != inner {
+				t.Error("not the transaction of the second database")
+			}
+			if got, _ := sqltx.FromContext(ctx, first.DB); got != outer {
+				t.Error("not the transaction of the first database")
 			}
 			return sqltx.Run(ctx, first.DB, r.cache, nil, func(ctx context.Context, tx *sql.Tx) error {
-				if got, _ := sqltx.FromContext(ctx); tx != outer || got != outer {
+				if got, _ := sqltx.FromContext(ctx, first.DB); tx != outer || got != outer {
 					t.Error("not the transaction of its database")
 				}
 				return nil

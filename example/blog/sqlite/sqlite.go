@@ -78,7 +78,7 @@ type querier interface {
 // in returns what runs the statements of a call: the transaction that its context
 // carries, or else the database.
 func (db *DB) in(ctx context.Context) querier {
-	if tx, ok := sqltx.FromContext(ctx); ok {
+	if tx, ok := sqltx.FromContext(ctx, db.sql); ok {
 		return tx
 	}
 	return db.sql
@@ -87,7 +87,7 @@ func (db *DB) in(ctx context.Context) querier {
 // inTx runs f in a transaction. If that is not the caller's, which the caller
 // ends, it is committed unless f fails.
 func (db *DB) inTx(ctx context.Context, f func(*sql.Tx) error) error {
-	if tx, ok := sqltx.FromContext(ctx); ok {
+	if tx, ok := sqltx.FromContext(ctx, db.sql); ok {
 		return f(tx)
 	}
 	tx, err := db.sql.BeginTx(ctx, nil)

@@ -62,7 +62,6 @@ func (r *report) write(name string, events []cacheruntime.Event, took time.Durat
 	var reloads []string
 	for _, event := range events {
 		switch {
-		case event.Reason == cacheruntime.ReasonTransaction: // the end of the transaction says it all
 		case event.Outcome == cacheruntime.Invalidated:
 			for _, tag := range event.Tags {
 				tags = append(tags, short(tag))
