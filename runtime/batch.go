@@ -44,8 +44,8 @@ type BatchLoader[K, V any] struct {
 	Key    func(key *Key, id K) // adds what the key of the read of one has, vary parts included
 	Cached func(id K) bool      // whether the read of one would use the cache for the id
 	Policy func(id K) Loader[V] // what is known about the result for the id; without Call
-	// Call calls the repository for some of the ids and then found for each result.
-	Call func(ctx context.Context, ids []K, found func(id K, value V)) error
+	// Call calls the repository for some of the ids and then add for each result.
+	Call func(ctx context.Context, ids []K, add func(id K, value V)) error
 }
 
 // A Found is a result of a batch.
