@@ -74,7 +74,7 @@ var errInjected = errors.New("injected")
 // that begins after a write has returned sees older data, and nothing is left
 // behind.
 func TestReadSchedules(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(*seeds) {
 		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { schedule(t, seed) })
 		})
