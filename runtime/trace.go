@@ -3,6 +3,7 @@ package cacheruntime
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -152,6 +153,12 @@ func (e Event) write(w *tabwriter.Writer) {
 	}
 	if e.Stored {
 		notes = append(notes, "stored")
+	}
+	if e.Cause != "" && e.Cause != CauseWrite && call != string(e.Cause) {
+		notes = append(notes, string(e.Cause))
+	}
+	if e.Err != nil {
+		notes = append(notes, strconv.Quote(e.Err.Error()))
 	}
 	notes = append(notes, e.Tags...)
 	fmt.Fprintf(w, "%s\t%s\t%s\t%v\n", e.Outcome, call, strings.Join(notes, ", "), e.Duration)
