@@ -105,10 +105,10 @@ func WithMaxLoads(n int) Option {
 // of the database must be shorter. An ambiguous write stays marked for this
 // lease, or for that of [WithAmbiguousWrites] if it is longer.
 //
-// What an argument becomes during the call is not known before it: an insert that
-// fills in p.ID marks post(p.ID) as p.ID was. While it is in progress one reader may see
-// the new post and another be told from the cache that there is none. If that matters,
-// let the write invalidate post(*) as well, or post(result.ID).
+// An argument that is zero, empty or nil before the call, behind a pointer, may be one
+// that the call fills in, as an insert fills in p.ID: its tag counts as not known. One
+// that the call changes from something else is marked as it was before. If that
+// matters, let the write invalidate post(*) as well.
 //
 // In a transaction ([Cache.Begin]) all of its tags are marked during the commit
 // instead, and everything after a [Cache.Clear] in it, without a deadline or a lease.

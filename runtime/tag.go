@@ -1,6 +1,7 @@
 package cacheruntime
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 
@@ -21,6 +22,7 @@ type Tag struct {
 	given uint8              // set of the arguments that are given
 	count uint8              // number of arguments that are told apart
 	bare  bool               // has no parameters
+	blank bool               // an argument is zero, empty or nil
 
 	cut     bool // text is not all of the encoded arguments
 	textLen uint8
@@ -67,6 +69,7 @@ func (k *Key) tag(name string, args []byte) Tag {
 	}
 	t.count = 1
 	t.given = 1
+	t.blank = hasBlank(args)
 	t.hash[0] = xxhash.Sum64(args)
 	return t
 }
@@ -77,7 +80,7 @@ func (k *Key) patternTag(name string, sets uint16) Tag {
 	if k.parts > maxTagArgs && !k.wild || k.parts == 0 {
 		return k.tag(name, args)
 	}
-	t := Tag{name: name, sets: sets}
+	t := Tag{name: name, sets: sets, blank: hasBlank(args)}
 	t.setText(args)
 	if k.parts > maxTagArgs {
 		return t
@@ -93,6 +96,47 @@ func (k *Key) patternTag(name string, sets uint16) Tag {
 	}
 	return t
 }
+
+// hasBlank reports whether encoded arguments hold a number that is zero, a string
+// or bytes that are empty or all zero, or nil. It need not know where one argument
+// ends: also a part of one that is blank may be what a call is to fill in.
+func hasBlank(args []byte) bool {
+	number := func() uint64 {
+		n, size := binary.Uvarint(args)
+		args = args[max(size, 0):]
+		return n
+	}
+	for len(args) > 0 {
+		kind := args[0]
+		args = args[1:]
+		switch kind {
+		case kindNil:
+			return true
+		case kindInt, kindUint:
+			if number() == 0 {
+				return true
+			}
+		case kindString, kindText, kindBytes, kindBinary, kindInterface:
+			data := args[:0]
+			if n := number(); n <= uint64(len(args)) {
+				data, args = args[:n], args[n:]
+			}
+			if len(bytes.Trim(data, "\x00")) == 0 {
+				return true
+			}
+		case kindTime:
+			number()
+			number()
+		case kindList, kindStruct, kindMap:
+			number()
+		case kindFloat32, kindComplex64, kindFloat64, kindComplex128:
+			args = args[min(floatSizes[kind], len(args)):]
+		}
+	}
+	return false
+}
+
+var floatSizes = map[byte]int{kindFloat32: 4, kindFloat64: 8, kindComplex64: 8, kindComplex128: 16}
 
 // AllTag is the tag that stands for all tags of that name. The sets are those of
 // [Key.PatternTag].

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -216,6 +217,58 @@ func TestTagsCollect(t *testing.T) {
 	for result, want := range map[resultState][]string{resultPending: before, resultKnown: known, resultUnknown: unknown} {
 		if diff := cmp.Diff(want, collect(result)); diff != "" {
 			t.Errorf("result %d: %s", result, diff)
+		}
+	}
+}
+
+// What a call may have been about to fill in: nothing that anyone has given is taken
+// for it.
+func TestBlankTags(t *testing.T) {
+	for name, test := range map[string]struct {
+		add  func(*Key)
+		want bool
+	}{
+		"zero":            {func(k *Key) { k.Int(0) }, true},
+		"one":             {func(k *Key) { k.Int(1) }, false},
+		"minus one":       {func(k *Key) { k.Int(-1) }, false},
+		"unsigned zero":   {func(k *Key) { k.Uint(0) }, true},
+		"128":             {func(k *Key) { k.Uint(128) }, false},
+		"empty":           {func(k *Key) { k.String("") }, true},
+		"text":            {func(k *Key) { k.String("0") }, false},
+		"nil":             {func(k *Key) { k.Nil() }, true},
+		"zero UUID":       {func(k *Key) { k.Bytes(make([]byte, 16)) }, true},
+		"UUID":            {func(k *Key) { k.Bytes([]byte{15: 1}) }, false},
+		"second argument": {func(k *Key) { k.String("tenant"); k.Float64(0); k.Time(time.Now()); k.Int(0) }, true},
+		"all given":       {func(k *Key) { k.String("tenant"); k.Float64(0); k.Bool(false); k.Time(time.Now()); k.Int(7) }, false},
+		"in a struct":     {func(k *Key) { k.Struct(2); k.Int(3); k.Int(0) }, true},
+		"none":            {func(k *Key) {}, false},
+	} {
+		key := NewKey()
+		test.add(key)
+		if got := key.Tag("t").blank; got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if AllTag("t").blank {
+		t.Error("all")
+	}
+}
+
+// The fallback of a tag with a blank argument is for calls that did not succeed, and
+// for guarding one before.
+func TestTryABlankTag(t *testing.T) {
+	count := func(state resultState, id int64) int {
+		tags := Tags{write: true, result: state}
+		tags.Try(allPostTag(), func() { tags.Add(postTag(id)) })
+		return len(tags.slots)
+	}
+	plain := count(resultKnown, 7)
+	for state, want := range map[resultState]bool{resultPending: false, resultKnown: false, resultUnknown: true} {
+		if got := count(state, 0) > plain; got != want {
+			t.Errorf("state %d: fallback %v", state, got)
+		}
+		if count(state, 7) != plain {
+			t.Errorf("state %d: a fallback for what is given", state)
 		}
 	}
 }

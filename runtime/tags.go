@@ -8,6 +8,7 @@ type Tags struct {
 	slots  []uint32
 	write  bool // tags of a write, else of an entry
 	result resultState
+	blank  bool // one of the tags added has an argument that may not have been filled in
 	traced bool
 	names  []string // rendered, if traced
 }
@@ -26,6 +27,7 @@ func (t *Tags) Add(tags ...Tag) {
 	for i := range tags {
 		if t.write {
 			t.slots = tags[i].appendInvalidation(t.slots)
+			t.blank = t.blank || tags[i].blank
 		} else {
 			t.slots = tags[i].appendDependency(t.slots)
 		}
@@ -37,21 +39,30 @@ func (t *Tags) Add(tags ...Tag) {
 
 // Try runs add, which adds tags. If it panics, fallback is added to what it got
 // to add, and the panic ends.
+//
+// What add looks at may be there for the call to fill in, such as the ID of a row
+// that is inserted. So if it comes upon an argument that is zero, empty or nil,
+// fallback is added as well: after a call that failed, panicked or did not return,
+// and before a guarded one.
 func (t *Tags) Try(fallback Tag, add func()) {
 	done := false
 	defer func() {
-		if !done {
+		if !done || t.blank && t.result == resultUnknown {
 			t.Add(fallback)
+		}
+		if !done {
 			recover()
 		}
 	}()
+	t.blank = false
 	add()
 	done = true
 }
 
 // Result adds tags that depend on the result of a write. Before the call it does
-// nothing, or adds fallback if the write is guarded; after a call that succeeded it is like Try; after one that failed,
-// panicked or did not return it adds fallback.
+// nothing, or adds fallback if the write is guarded; after a call that succeeded
+// it is like Try; after one that failed, panicked or did not return it adds
+// fallback.
 func (t *Tags) Result(fallback Tag, add func()) {
 	switch t.result {
 	case resultKnown:

@@ -20,9 +20,11 @@ var readOutcomes = []cacheruntime.Outcome{
 // Like all assertions on outcomes in this package it looks at the reads in the
 // trace, and at no writes: there must be at least one, and every one must have
 // the outcome. If calls are given, it looks at them alone, and each of them must
-// be in the trace: a call is named as the trace shows it, "ByID(7)", or by its
-// method, "ByID", which means all calls of that method. That is needed where
-// loads make cached reads themselves, which are in the trace as well.
+// be in the trace: a call is named as the trace shows it, "ByID(7)", with the
+// repository in front or without, or by its method, "ByID", which means all calls of
+// that method. An id in a batch goes by the names of both methods: it is shown as
+// that of the read of one. Naming calls is needed where loads make cached reads
+// themselves, which are in the trace as well.
 //
 // If an assertion does not hold, the test fails with the whole trace, in which
 // the calls that are not as they should be are pointed at, and goes on.
@@ -149,8 +151,11 @@ func reads(t testing.TB, trace *cacheruntime.Trace, want string, calls []string,
 		if !slices.Contains(readOutcomes, event.Outcome) {
 			continue
 		}
-		seen[event.Method], seen[event.Key] = true, true
-		if len(calls) > 0 && !slices.Contains(calls, event.Method) && !slices.Contains(calls, event.Key) {
+		names := namesOf(event)
+		for _, name := range names {
+			seen[name] = true
+		}
+		if len(calls) > 0 && !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(calls, name) }) {
 			continue
 		}
 		total++
@@ -173,6 +178,19 @@ func reads(t testing.TB, trace *cacheruntime.Trace, want string, calls []string,
 	case wrong != nil:
 		t.Errorf("%d of %d reads not as wanted: %s\n%s", len(wrong), total, want, render(events, isWrong))
 	}
+}
+
+// namesOf returns the names by which a call of a read goes: its method, of a batch
+// that of the batch; what the trace shows, "PostRepository.ByID(7)"; and that
+// without the repository, or without the arguments, or both.
+func namesOf(event cacheruntime.Event) []string {
+	repository := event.Repository[strings.LastIndexByte(event.Repository, '.')+1:]
+	names := []string{event.Method, repository + "." + event.Method}
+	if event.Key != "" {
+		read := event.Key[:strings.IndexAny(event.Key+"(", "[(")]
+		names = append(names, event.Key, repository+"."+event.Key, read, repository+"."+read)
+	}
+	return names
 }
 
 // render writes events for people, one a line, and points at those that are

@@ -182,3 +182,12 @@ func outcomes(t *testing.T) map[cacheruntime.Outcome]*cacheruntime.Trace {
 	wg.Wait()
 	return traces
 }
+
+// A call may be named by all that the trace shows of it.
+func TestNamesOfACall(t *testing.T) {
+	event := cacheruntime.Event{Repository: "example.com/shop.Products", Method: "Products", Key: `Product["en"](7)`}
+	want := []string{"Products", "Products.Products", `Product["en"](7)`, `Products.Product["en"](7)`, "Product", "Products.Product"}
+	if got := cachetest.NamesOf(event); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
