@@ -47,6 +47,9 @@ func TestAssertions(t *testing.T) {
 		{"not all calls", func(t testing.TB) { cachetest.Hit(t, trace, "Row(7)") },
 			[]string{`1 of 2 reads not as wanted: outcome "hit"`, "\t> miss  Rows.Row(7)", "\n\t  hit  Rows.Row(7)", "\n\t  hit  Rows.Row(8)", "\n\t  invalidated  by hand"}},
 		{"method", func(t testing.TB) { cachetest.Hit(t, trace, "Row") }, []string{"1 of 3 reads"}},
+		{"as shown", func(t testing.TB) { cachetest.Hit(t, trace, "Rows.Row(8)") }, nil},
+		{"method of a repository", func(t testing.TB) { cachetest.Hit(t, trace, "Rows.Row") }, []string{"1 of 3 reads"}},
+		{"another repository", func(t testing.TB) { cachetest.Hit(t, trace, "Others.Row(8)") }, []string{"no read of Others.Row(8)"}},
 		{"every read", func(t testing.TB) { cachetest.Miss(t, trace) },
 			[]string{`2 of 3 reads not as wanted: outcome "miss"`, "\t  miss  Rows.Row(7)", "\t> hit  Rows.Row(7)", "\t> hit  Rows.Row(8)"}},
 		{"absent call", func(t testing.TB) { cachetest.Hit(t, trace, "Row(8)", "Row(9)", "Other") },
@@ -181,13 +184,4 @@ func outcomes(t *testing.T) map[cacheruntime.Outcome]*cacheruntime.Trace {
 	points.Release("load")
 	wg.Wait()
 	return traces
-}
-
-// A call may be named by all that the trace shows of it.
-func TestNamesOfACall(t *testing.T) {
-	event := cacheruntime.Event{Repository: "example.com/shop.Products", Method: "Products", Key: `Product["en"](7)`}
-	want := []string{"Products", "Products.Products", `Product["en"](7)`, `Products.Product["en"](7)`, "Product", "Products.Product"}
-	if got := cachetest.NamesOf(event); !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
 }
