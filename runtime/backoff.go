@@ -14,11 +14,22 @@ const (
 	maxSetbacks  = 1 << 16 // keys of a read that are remembered
 )
 
-// A setback is what is known of a key whose last load failed.
-type setback struct {
+// A setback is what is known of a key whose last load failed. For the failure of a
+// batch other ids may be to blame: it holds up batches alone.
+type setback struct{ one, many delay }
+
+// A delay is how long loads that can wait are to wait.
+type delay struct {
 	failures int
-	until    int64 // Unix time in ns before which no load is tried that can wait
-	many     bool  // the loads were those of batches, and other ids may be to blame
+	until    int64 // Unix time in ns
+}
+
+// longer makes a delay twice as long as the last one.
+func (d *delay) longer(now int64) {
+	wait := min(backoffFirst<<min(d.failures, 16), backoffMost)
+	wait += time.Duration((rand.Float64() - 0.5) / 2 * float64(wait)) // not all keys at once
+	d.failures++
+	d.until = now + int64(wait)
 }
 
 // backsOff reports whether a load of the key that can wait is to wait, for a batch
@@ -27,7 +38,11 @@ func (r *Read[V]) backsOff(key []byte, many bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, ok := r.setbacks[string(key)]
-	return ok && (many || !s.many) && r.cache.now().UnixNano() < s.until
+	if !ok {
+		return false
+	}
+	now := r.cache.now().UnixNano()
+	return now < s.one.until || many && now < s.many.until
 }
 
 // tried notes how a load has gone, for a batch or for the read of one. r.mu is
@@ -47,11 +62,11 @@ func (r *Read[V]) tried(key string, failed, many bool) {
 	if !ok && len(r.setbacks) >= maxSetbacks {
 		r.forgetSetbacks()
 	}
-	delay := min(backoffFirst<<min(s.failures, 16), backoffMost)
-	delay += time.Duration((rand.Float64() - 0.5) / 2 * float64(delay)) // not all keys at once
-	s.failures++
-	s.many = many && (s.many || !ok)
-	s.until = r.cache.now().UnixNano() + int64(delay)
+	if now := r.cache.now().UnixNano(); many {
+		s.many.longer(now)
+	} else {
+		s.one.longer(now)
+	}
 	r.setbacks[key] = s
 }
 
@@ -60,7 +75,7 @@ func (r *Read[V]) tried(key string, failed, many bool) {
 func (r *Read[V]) forgetSetbacks() {
 	now := r.cache.now().UnixNano()
 	for key, s := range r.setbacks {
-		if s.until <= now {
+		if max(s.one.until, s.many.until) <= now {
 			delete(r.setbacks, key)
 		}
 	}

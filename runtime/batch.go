@@ -169,7 +169,7 @@ func (l *batchLoad[K, V]) refresh() {
 	}
 	trips := batchTrips[K, V]{load: l, background: true}
 	for _, c := range due { // as in wait
-		if c.flight = r.boardEmpty(string(c.key.buf), trips.next); c.flight != nil {
+		if c.flight = r.boardEmpty(string(c.key.buf), true, trips.next); c.flight != nil {
 			c.fit()
 			trips.add(c)
 		}

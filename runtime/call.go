@@ -55,7 +55,7 @@ func (c *call[V]) prepare(loader *Loader[V]) bool {
 // board joins a flight, or makes one. Then it is for the caller to let it start.
 func (c *call[V]) board(newTrip func() *trip) {
 	r := c.read
-	c.flight, c.starter = r.board(string(c.key.buf), c.last, c.own, c.key.control, newTrip)
+	c.flight, c.starter = r.board(string(c.key.buf), c, newTrip)
 	if c.starter {
 		c.fit()
 	}
@@ -66,7 +66,6 @@ func (c *call[V]) fit() {
 	f := c.flight
 	f.slots = c.slots
 	f.stats = c.stats
-	f.many = c.many
 	f.infallible = c.infallible
 }
 
@@ -199,7 +198,7 @@ func (c *call[V]) mayTake(f *flight[V]) bool {
 	after := f.number > c.before
 	switch {
 	case f.isFailure() && (c.many || f.many):
-		c.own = !f.many
+		c.own = c.many != f.many
 		return f.many && c.refused > 0 && after
 	case f.absent && f.err == nil && !c.many && f.entry.flags == 0:
 		c.own = true

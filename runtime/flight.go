@@ -28,13 +28,16 @@ type flight[V any] struct {
 	landed  bool       // its trip may have others to wait for
 	joined  bool       // by calls other than the one that started it, or that may be
 	next    *flight[V] // of those who joined this one and may not have its outcome
+	older   *flight[V] // for the same key, that was in the air when this one was made
+	keeps   bool       // its outcome is being stored
+	outrun  bool       // a younger one's outcome was stored: its own is not to be
 
 	// Set by the starter before the flight takes off.
 	stats      *methodStats    // of the method that loads
 	slots      []uint32        // of the tags known from the arguments, the entry's own included
 	ctx        context.Context // of the load, for observers; without its deadline
 	fresh      bool            // made with a Refresh context: load even if there is a valid entry by now
-	many       bool            // a batch loads it
+	many       bool            // a batch loads it; set when it is made
 	background bool            // nobody waits for it, at first
 	infallible bool            // the method that loads returns no error
 
@@ -66,9 +69,10 @@ func (r *Read[V]) flightsStarted() uint64 {
 }
 
 // newFlight makes the flight of a key. r.mu is held.
-func (r *Read[V]) newFlight(key string, t *trip, fresh bool) *flight[V] {
+func (r *Read[V]) newFlight(key string, t *trip, fresh, many bool) *flight[V] {
 	r.started++
-	f := &flight[V]{key: key, number: r.started, trip: t, fresh: fresh, started: time.Now(), done: make(chan struct{})}
+	f := &flight[V]{key: key, number: r.started, trip: t, fresh: fresh, many: many, started: time.Now(), done: make(chan struct{})}
+	f.older = r.flights[key].inTheAir()
 	r.flights[key] = f
 	return f
 }
@@ -76,27 +80,23 @@ func (r *Read[V]) newFlight(key string, t *trip, fresh bool) *flight[V] {
 // board joins the flight for a key, or makes one that the caller has to start. A
 // caller that may not have the outcome of a flight comes from there: all who do
 // share the next one, even those who come when it has landed. So however many
-// have joined a flight that a write overtakes, there is one more load. With own,
-// a caller takes no flight but such a next one, or its own. One with a Refresh
-// context takes only flights of such.
-func (r *Read[V]) board(key string, from *flight[V], own bool, ctl *control, newTrip func() *trip) (f *flight[V], starter bool) {
+// have joined a flight that a write overtakes, there is one more load. One that is
+// to have its own takes no flight but such a next one of its own kind. One with a
+// Refresh context takes only flights of such.
+func (r *Read[V]) board(key string, c *call[V], newTrip func() *trip) (f *flight[V], starter bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	ctl, from := c.key.control, c.last
 	fresh := ctl.refreshes()
-	if from != nil {
+	fits := func(f *flight[V]) bool { return f != nil && r.isOpen(f) && (f.fresh || !fresh) }
+	switch {
+	case from != nil && fits(from.next) && !(c.own && from.next.many != c.many):
 		f = from.next
-		if f != nil && (!r.isOpen(f) || fresh && !f.fresh) {
-			f, from = nil, nil
-		}
-	}
-	if f == nil && !own {
+	case !c.own && fits(r.flights[key]):
 		f = r.flights[key]
-		if f != nil && (!r.isOpen(f) || fresh && !f.fresh) {
-			f = nil
-		}
 	}
 	if starter = f == nil; starter {
-		f = r.newFlight(key, newTrip(), fresh)
+		f = r.newFlight(key, newTrip(), fresh, c.many)
 		f.joined = from != nil
 	} else {
 		f.joined = true
@@ -342,6 +342,43 @@ func (r *Read[V]) lifetime(loader Loader[V], value V) time.Duration {
 	return r.cfg.TTL
 }
 
+// inTheAir returns the flight, or else the next older one for its key, that has not
+// landed, and forgets those that have. Read.mu is held.
+func (f *flight[V]) inTheAir() *flight[V] {
+	for f != nil && f.landed {
+		f = f.older
+	}
+	for g := f; g != nil; g = g.older {
+		for g.older != nil && g.older.landed {
+			g.older = g.older.older
+		}
+	}
+	return f
+}
+
+// mayKeep reports whether the outcome of a flight may be stored: not if that of a
+// younger one was, such as that of a call with a Refresh context, which began later.
+// If an older one is being stored, it waits until that is done.
+func (r *Read[V]) mayKeep(f *flight[V]) bool {
+	r.mu.Lock()
+	if f.outrun {
+		r.mu.Unlock()
+		return false
+	}
+	f.keeps = true
+	var first []*flight[V]
+	for old := f.older; old != nil; old = old.older {
+		if old.outrun = !old.keeps; old.keeps && !old.landed {
+			first = append(first, old)
+		}
+	}
+	r.mu.Unlock()
+	for _, old := range first {
+		<-old.done
+	}
+	return true
+}
+
 // keep stores the outcome, and reports whether it did.
 func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	e := &f.entry
@@ -357,7 +394,7 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 		stored.payload = e.payload
 	}
 	// After the last use of the arguments and of what may share their memory.
-	if f.abandoned.Load() || r.cache.closed.Load() {
+	if f.abandoned.Load() || r.cache.closed.Load() || !r.mayKeep(f) {
 		return false
 	}
 	stored.soft = r.expiry(ttl)

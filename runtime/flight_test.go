@@ -637,7 +637,7 @@ func TestLateForTheNextFlight(t *testing.T) {
 		Store: func(*post) bool { return false },
 	}
 	board := func(from *flight[*post]) (*flight[*post], bool) {
-		return r.read.board("key", from, false, nil, func() *trip { return new(trip) })
+		return r.read.board("key", &call[*post]{key: new(Key), last: from}, func() *trip { return new(trip) })
 	}
 	fly := func(from *flight[*post]) *flight[*post] {
 		f, starter := board(from)

@@ -56,8 +56,9 @@ func (c *Cache) settle(ctx context.Context, stats *methodStats, slots []uint32, 
 }
 
 // apply invalidates what a write or a transaction made stale, in one step, and
-// releases what was marked for it, which invalidates that as well. If it is in doubt whether there is more to
-// come, it is all marked until a lease ends. It takes the slots over.
+// releases what was marked for it, which invalidates that as well. If it is in
+// doubt whether there is more to come, it is all marked until a lease ends. It takes
+// the slots over.
 func (c *Cache) apply(stale, marked marks, cause Cause) {
 	if cause == CauseAmbiguous && stale.any() {
 		stale.slots = distinct(stale.slots)

@@ -37,7 +37,7 @@ func (c *call[V]) refresh(ctx context.Context, loader Loader[V]) {
 	if c.sharedArgs || r.backsOff(key.buf, false) {
 		return // the arguments belong to the caller, who does not wait
 	}
-	c.flight = r.boardEmpty(string(key.buf), func() *trip { return r.newTrip(nil, false) })
+	c.flight = r.boardEmpty(string(key.buf), false, func() *trip { return r.newTrip(nil, false) })
 	if c.flight == nil {
 		return
 	}
@@ -49,13 +49,13 @@ func (c *call[V]) refresh(ctx context.Context, loader Loader[V]) {
 // boardEmpty makes a flight in the background, for which nobody waits yet, if
 // there is none for the key. It needs a turn of its own even inside another load,
 // which it may outlive.
-func (r *Read[V]) boardEmpty(key string, newTrip func() *trip) *flight[V] {
+func (r *Read[V]) boardEmpty(key string, many bool, newTrip func() *trip) *flight[V] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.flights[key]; f != nil && !r.isLate(f) {
 		return nil
 	}
-	f := r.newFlight(key, newTrip(), false)
+	f := r.newFlight(key, newTrip(), false, many)
 	f.background = true
 	f.trip.waiting++ // itself, so that it is not called off
 	return f

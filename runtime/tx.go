@@ -24,6 +24,7 @@ type Tx struct {
 	commits int  // that are running
 	failed  bool // the last commit has, and may be tried again
 	late    bool // something was added since
+	ending  bool // End was called while a commit was running
 	pending pending
 }
 
@@ -106,6 +107,9 @@ func (t *Tx) commit(commit func() error) (reloads []reload, err error) {
 func (t *Tx) beginCommit() (marked marks) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.commits == 0 {
+		t.ending = false
+	}
 	t.commits++
 	// What is written until the end of this commit may be part of it, whatever came
 	// of those before.
@@ -129,10 +133,13 @@ func (t *Tx) beginCommit() (marked marks) {
 // come after the rollback.
 func (t *Tx) End() {
 	t.mu.Lock()
-	if t.failed && !t.late {
+	switch {
+	case t.commits > 0:
+		t.ending = true // Commit does it
+	case t.failed && !t.late:
 		t.ended.Store(true) // the commit that failed has invalidated all there is
 	}
-	done := t.ended.Load() || t.commits > 0 // Commit does it
+	done := t.ended.Load() || t.ending
 	t.mu.Unlock()
 	if !done {
 		t.finish(CauseTransaction, marks{}, false, false)
@@ -187,7 +194,7 @@ func (t *Tx) end(cause *Cause, marked marks, commit, committed bool) (p pending,
 		t.commits--
 	}
 	t.failed, t.late = commit && !committed, false
-	if t.commits == 0 && !t.failed {
+	if t.commits == 0 && (!t.failed || t.ending) {
 		t.ended.Store(true)
 	}
 	return p, left

@@ -1,0 +1,125 @@
+package cacheruntime
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What a Refresh has loaded is not replaced by what a load that began before it
+// returns after it: the data was changed past the wrappers.
+func TestRefreshIsNotUndoneByAnOlderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPosts(t, nil)
+		r.set(post{ID: 7, Title: "old"})
+		slow, first := make(chan struct{}), true
+		r.leave = func(context.Context, int64) {
+			if first {
+				first = false
+				<-slow
+			}
+		}
+		go r.title(t.Context(), 7)
+		synctest.Wait()
+		r.set(post{ID: 7, Title: "new"}) // past the wrappers
+		got := make(chan string, 1)
+		go func() { got <- r.title(Refresh(t.Context()), 7) }()
+		synctest.Wait()
+		close(slow)
+		synctest.Wait()
+		if title := <-got; title != "new" {
+			t.Error(title)
+		}
+		r.expectTitle(t, t.Context(), 7, "new")
+	})
+}
+
+// hookContext calls err when Err is called.
+type hookContext struct {
+	context.Context
+	err func()
+}
+
+func (c hookContext) Err() error { c.err(); return c.Context.Err() }
+
+// A read of one is not failed by batches alone: other ids may be to blame, in the
+// second as in the first.
+func TestReadOfOneAfterFailuresOfTwoBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, nil, BatchConfig{})
+		step := make(chan struct{})
+		m.around = func(context.Context, []int64) error { <-step; return errors.New("post 2 is damaged") }
+		go m.titles(t.Context(), 1, 2)
+		synctest.Wait()
+		again, errs := make(chan struct{}), 0
+		ctx := hookContext{t.Context(), func() {
+			if errs++; errs == 2 {
+				<-again
+			}
+		}}
+		got := make(chan string, 1)
+		go func() { got <- m.title(ctx, 1) }()
+		synctest.Wait()
+		step <- struct{}{} // the first batch fails
+		synctest.Wait()
+		go m.titles(t.Context(), 1, 2)
+		synctest.Wait()
+		close(again)
+		synctest.Wait()
+		close(step)
+		if title := <-got; title != "post 1" {
+			t.Error(title)
+		}
+	})
+}
+
+// Failures of batches do not prolong what holds up the read of one.
+func TestBatchFailuresAfterOneOfTheReadOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, func(cfg *ReadConfig[*post]) { cfg.Stale = time.Hour }, BatchConfig{})
+		m.read.mu.Lock()
+		m.read.tried("x", true, false)
+		for range 8 {
+			m.read.tried("x", true, true)
+		}
+		m.read.mu.Unlock()
+		advance(time.Second)
+		if m.read.backsOff([]byte("x"), false) {
+			t.Error("the read of one is held up by batches")
+		}
+	})
+}
+
+// End while a commit is running leaves the end to that commit, even if it fails.
+func TestEndDuringACommitThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTagged(t)
+		ctx, tx := r.cache.Begin(t.Context())
+		r.change(ctx, postTag(7))
+		tx.Commit(func() error { tx.End(); return errors.New("no") })
+		r.title(ctx, 7)
+		loads := r.loadCount()
+		r.title(ctx, 7)
+		r.expectLoads(t, loads)
+	})
+}
+
+// End after a commit that failed, while another one is running.
+func TestEndAfterAFailedCommitDuringAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTagged(t)
+		r.title(t.Context(), 7)
+		ctx, tx := r.cache.Begin(t.Context())
+		tx.Commit(func() error {
+			tx.Commit(func() error { return errors.New("no") })
+			tx.End()
+			r.change(ctx, postTag(7)) // part of the commit that is running
+			r.title(t.Context(), 7)
+			r.set(post{ID: 7, Title: "new"})
+			return nil
+		})
+		r.expectTitle(t, t.Context(), 7, "new")
+	})
+}
