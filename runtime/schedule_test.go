@@ -420,6 +420,8 @@ func schedule(t *testing.T, seed uint64) {
 	if len(cache.turns) != 0 || cache.loadsRunning.Load() != 0 || cache.loadsWaiting.Load() != 0 {
 		t.Errorf("turns %d running %d waiting %d", len(cache.turns), cache.loadsRunning.Load(), cache.loadsWaiting.Load())
 	}
-	cache.table.expectNoMarks(t)
+	if seed%10 == 0 { // it takes a while under the race detector
+		cache.table.expectNoMarks(t)
+	}
 	cache.Close()
 }

