@@ -24,13 +24,13 @@ type flight[V any] struct {
 	// Guarded by Read.mu.
 	trip    *trip
 	started time.Time
-	waiting int        // calls that wait for it
-	landed  bool       // its trip may have others to wait for
-	joined  bool       // by calls other than the one that started it, or that may be
-	next    *flight[V] // of those who joined this one and may not have its outcome
-	older   *flight[V] // for the same key, that was in the air when this one was made
-	keeps   bool       // its outcome is being stored
-	outrun  bool       // a younger one's outcome was stored: its own is not to be
+	waiting int           // calls that wait for it
+	landed  bool          // its trip may have others to wait for
+	joined  bool          // by calls other than the one that started it, or that may be
+	next    *flight[V]    // of those who joined this one and may not have its outcome
+	older   *flight[V]    // for the same key, that was in the air when this one was made
+	kept    chan struct{} // closed when its outcome has been stored; nil until that begins
+	outrun  bool          // a younger one's outcome was stored: its own is not to be
 
 	// Set by the starter before the flight takes off.
 	stats      *methodStats    // of the method that loads
@@ -358,23 +358,24 @@ func (f *flight[V]) inTheAir() *flight[V] {
 
 // mayKeep reports whether the outcome of a flight may be stored: not if that of a
 // younger one was, such as that of a call with a Refresh context, which began later.
-// If an older one is being stored, it waits until that is done.
+// If older ones are being stored, it waits until that is done; they in turn wait for
+// older ones only. If it may be, f.kept is to be closed afterwards.
 func (r *Read[V]) mayKeep(f *flight[V]) bool {
 	r.mu.Lock()
 	if f.outrun {
 		r.mu.Unlock()
 		return false
 	}
-	f.keeps = true
-	var first []*flight[V]
+	f.kept = make(chan struct{})
+	var first []chan struct{}
 	for old := f.older; old != nil; old = old.older {
-		if old.outrun = !old.keeps; old.keeps && !old.landed {
-			first = append(first, old)
+		if old.outrun = old.kept == nil; !old.outrun {
+			first = append(first, old.kept)
 		}
 	}
 	r.mu.Unlock()
-	for _, old := range first {
-		<-old.done
+	for _, kept := range first {
+		<-kept
 	}
 	return true
 }
@@ -397,6 +398,7 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	if f.abandoned.Load() || r.cache.closed.Load() || !r.mayKeep(f) {
 		return false
 	}
+	defer close(f.kept)
 	stored.soft = r.expiry(ttl)
 	stored.hard = stored.soft
 	if e.flags == 0 && stored.soft < never-int64(r.cfg.Stale) {

@@ -123,3 +123,26 @@ func TestEndAfterAFailedCommitDuringAnother(t *testing.T) {
 		r.expectTitle(t, t.Context(), 7, "new")
 	})
 }
+
+// Two batches each of which has an id whose older flight is the other's do not wait
+// for each other to land.
+func TestBatchesThatOutrunEachOther(t *testing.T) {
+	r := newPosts(t, nil)
+	newFlight := func(key string) *flight[*post] {
+		r.read.mu.Lock()
+		defer r.read.mu.Unlock()
+		return r.read.newFlight(key, new(trip), true, true)
+	}
+	a1, b1 := newFlight("a"), newFlight("b")
+	b2, a2 := newFlight("b"), newFlight("a")
+	for _, f := range []*flight[*post]{a1, b1, b2, a2} {
+		f.stats, f.ctx, f.value = r.read.stats, t.Context(), &post{ID: 1}
+		f.entry = entry{epoch: r.cache.table.epoch, soft: never, hard: never}
+	}
+	// The first trip keeps a before b, the second one b before a; none has landed.
+	for i, f := range []*flight[*post]{a1, b2, b1, a2} {
+		if got, want := r.read.keep(f, time.Minute), f != b1; got != want {
+			t.Errorf("flight %d is stored: %v", i, got)
+		}
+	}
+}
