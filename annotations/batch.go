@@ -290,14 +290,7 @@ func (r *Read) policy() []*Expr {
 		list = append(list, part.Expr)
 	}
 	for _, t := range r.Depends {
-		for _, arg := range t.Args {
-			if arg != nil {
-				list = append(list, arg)
-			}
-		}
-		for _, each := range t.Each {
-			list = append(list, each.Base)
-		}
+		list = append(list, t.Exprs()...)
 	}
 	for _, cond := range r.When {
 		list = append(list, cond.Expr)

@@ -248,6 +248,21 @@ type Target struct {
 	MayPanic   bool // evaluation, or writing an argument as bytes, can fail: it needs a guard
 }
 
+// Exprs returns the expressions of the target: its arguments but for *, and what its
+// loops range over.
+func (t *Target) Exprs() []*Expr {
+	var list []*Expr
+	for _, arg := range t.Args {
+		if arg != nil {
+			list = append(list, arg)
+		}
+	}
+	for _, each := range t.Each {
+		list = append(list, each.Base)
+	}
+	return list
+}
+
 // An Each is a loop over the elements of an expression followed by [*]. Its
 // element is referred to by PartElem with its index in Target.Each.
 type Each struct {

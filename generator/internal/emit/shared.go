@@ -56,14 +56,7 @@ func (g *method) policyUses() shared {
 	r := g.m.Read
 	var exprs []*annotations.Expr
 	for _, t := range r.Depends {
-		for _, arg := range t.Args {
-			if arg != nil {
-				exprs = append(exprs, arg)
-			}
-		}
-		for _, each := range t.Each {
-			exprs = append(exprs, each.Base)
-		}
+		exprs = append(exprs, t.Exprs()...)
 	}
 	for _, cond := range r.When {
 		if cond.Expr.UsesResult {
