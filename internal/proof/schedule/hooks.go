@@ -1,0 +1,84 @@
+package schedule
+
+import (
+	"sync"
+	"time"
+)
+
+// The functions below are woven into the code that is driven, in place of or in
+// front of what other goroutines could see or change: see package weave. In a
+// goroutine that no search drives they do what the code did without them.
+
+// Load is called before an atomic read of *p, and returns p.
+func Load[T any](p *T) *T {
+	step(op{p, false})
+	return p
+}
+
+// Change is called before an atomic change of *p, and returns p.
+func Change[T any](p *T) *T {
+	step(op{p, true})
+	return p
+}
+
+// Touch is called before a read or a change of something that is known by a
+// comparable name, such as a row of a database.
+func Touch(name any, change bool) { step(op{name, change}) }
+
+// Lock locks a mutex, when its turn has come.
+func Lock(mu sync.Locker) {
+	if t := step(op{mu, true}); t != nil {
+		t.run.take(mu, t)
+	}
+	mu.Lock()
+}
+
+// Unlock unlocks it.
+func Unlock(mu sync.Locker) {
+	defer mu.Unlock()
+	if t := running(); t != nil {
+		t.run.release(mu, t)
+	}
+}
+
+// Close closes a channel.
+func Close[T any](c chan T) {
+	step(op{channels, true})
+	close(c)
+}
+
+// Point is called before a channel is sent to or received from, and before a
+// select.
+func Point(any) { step(op{channels, false}) }
+
+// Go is in place of a go statement.
+func Go(f func()) {
+	t := running()
+	if t == nil {
+		go f()
+		return
+	}
+	child := t.child()
+	go child.begin(f)
+}
+
+// AfterFunc is [time.AfterFunc].
+func AfterFunc(d time.Duration, f func()) *time.Timer {
+	t := running()
+	if t == nil {
+		return time.AfterFunc(d, f)
+	}
+	child := t.child()
+	child.timer = true
+	return time.AfterFunc(d, func() { child.begin(f) })
+}
+
+// Elapse lets time pass, and so leases end, while others are anywhere.
+func Elapse(d time.Duration) {
+	if t := running(); t != nil {
+		t.elapse = d
+		t.park(op{everything, true})
+		return
+	}
+	<-time.After(d)
+}
