@@ -1,0 +1,339 @@
+package weave
+
+import (
+	"cmp"
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// hooks is the package that is called, and hooksName what it is called by: no name
+// of runtime's, nor of its tests.
+const (
+	hooks     = "github.com/cachegen/cachegen/internal/proof/schedule"
+	hooksName = "woven"
+)
+
+// counters are atomic fields that nothing depends on: hooks before them would
+// make a search longer and tell nothing.
+var counters = []string{"loadsRunning", "loadsWaiting"}
+
+// weave returns the files with hooks.
+func (l *listing) weave(sources map[string][]byte, names []string) (map[string][]byte, error) {
+	fset := token.NewFileSet()
+	files := map[string]*ast.File{}
+	var all []*ast.File
+	for _, name := range l.GoFiles {
+		f, err := parser.ParseFile(fset, name, sources[name], parser.SkipObjectResolution)
+		if err != nil {
+			return nil, fmt.Errorf("weave: %w", err)
+		}
+		files[name] = f
+		all = append(all, f)
+	}
+	info := &types.Info{
+		Types:      map[ast.Expr]types.TypeAndValue{},
+		Uses:       map[*ast.Ident]types.Object{},
+		Selections: map[*ast.SelectorExpr]*types.Selection{},
+	}
+	config := types.Config{Importer: l.importer(fset)}
+	if _, err := config.Check(l.ImportPath, fset, all, info); err != nil {
+		return nil, fmt.Errorf("weave: the runtime, as patched, does not compile: %w", err)
+	}
+	woven := map[string][]byte{}
+	for _, name := range names {
+		if files[name] == nil {
+			return nil, fmt.Errorf("weave: %s is no file of runtime", name)
+		}
+		e := &editor{fset: fset, info: info, source: sources[name], calls: map[ast.Expr]bool{}}
+		text, err := e.file(files[name])
+		if err != nil {
+			return nil, err
+		}
+		woven[name] = text
+	}
+	return woven, nil
+}
+
+// An editor puts hooks into a file.
+type editor struct {
+	fset   *token.FileSet
+	info   *types.Info
+	source []byte
+
+	path  []ast.Node        // from the file to the node that is looked at
+	calls map[ast.Expr]bool // functions that have been replaced, or need not be
+	ends  []string          // what the file needs at its end
+	edits []edit
+	err   error // the first
+}
+
+// An edit replaces bytes of the file. Those at the same place are made in the order
+// in which they were found, which is from the outer node to the inner.
+type edit struct {
+	from, to int
+	text     string
+}
+
+func (e *editor) file(f *ast.File) ([]byte, error) {
+	ast.PreorderStack(f, nil, func(n ast.Node, above []ast.Node) bool {
+		e.path = above
+		e.visit(n)
+		return e.err == nil
+	})
+	if e.err != nil || len(e.edits) == 0 {
+		return e.source, e.err
+	}
+	e.insert(f.Name.End(), fmt.Sprintf("; import %s %q", hooksName, hooks))
+	for _, end := range e.ends {
+		e.edits = append(e.edits, edit{len(e.source), len(e.source), end})
+	}
+	slices.SortStableFunc(e.edits, func(a, b edit) int { return cmp.Compare(a.from, b.from) })
+	var text []byte
+	at := 0
+	for _, edit := range e.edits {
+		text = append(text, e.source[at:edit.from]...)
+		text = append(text, edit.text...)
+		at = edit.to
+	}
+	return append(text, e.source[at:]...), nil
+}
+
+func (e *editor) visit(n ast.Node) {
+	switch n := n.(type) {
+	case *ast.CallExpr:
+		e.call(n)
+	case *ast.SelectorExpr:
+		e.selector(n)
+	case *ast.GoStmt:
+		e.goStatement(n)
+	case *ast.SelectStmt:
+		e.point(n, nil)
+	case *ast.SendStmt:
+		if !e.isInSelect(n) {
+			e.point(n, n.Chan)
+		}
+	case *ast.UnaryExpr:
+		if n.Op == token.ARROW && !e.isInSelect(n) {
+			e.point(n, n.X)
+		}
+	case *ast.RangeStmt:
+		if _, ok := e.info.TypeOf(n.X).Underlying().(*types.Chan); ok {
+			e.fail(n, "a range over a channel")
+		}
+	}
+}
+
+// call replaces calls of methods of atomics and mutexes, of close, and of
+// time.AfterFunc.
+func (e *editor) call(n *ast.CallExpr) {
+	fun := ast.Unparen(n.Fun)
+	switch fun := fun.(type) {
+	case *ast.Ident:
+		if e.info.Uses[fun] == types.Universe.Lookup("close") {
+			e.replace(fun, hooksName+".Close")
+		}
+		return
+	case *ast.SelectorExpr:
+		object := e.info.Uses[fun.Sel]
+		if object == nil || object.Pkg() == nil {
+			return
+		}
+		selection := e.info.Selections[fun]
+		if selection == nil {
+			if object.Pkg().Path() == "time" && object.Name() == "AfterFunc" {
+				e.calls[fun] = true
+				e.ends = append(e.ends, "var _ = "+string(e.text(fun))+"\n")
+				e.replace(fun, hooksName+".AfterFunc")
+			}
+			return
+		}
+		e.method(n, fun, selection)
+	}
+}
+
+func (e *editor) method(n *ast.CallExpr, fun *ast.SelectorExpr, s *types.Selection) {
+	hook := ""
+	switch name := fun.Sel.Name; s.Obj().Pkg().Path() {
+	case "sync/atomic":
+		hook = "Change"
+		if name == "Load" {
+			hook = "Load"
+		}
+	case "sync":
+		switch typeName(s.Recv()) {
+		case "Mutex":
+			if name != "Lock" && name != "Unlock" {
+				return // TryLock: for selector to refuse
+			}
+			hook = name
+		case "Map", "Pool": // neither blocks, nor does anything depend on it
+			e.calls[fun] = true
+			return
+		default:
+			return
+		}
+	default:
+		return
+	}
+	e.calls[fun] = true
+	if len(s.Index()) > 1 {
+		e.fail(fun, "a method of an embedded atomic or mutex")
+		return
+	}
+	if x, ok := fun.X.(*ast.SelectorExpr); ok && slices.Contains(counters, x.Sel.Name) {
+		return
+	}
+	address := "&"
+	if _, ok := s.Recv().Underlying().(*types.Pointer); ok {
+		address = ""
+	}
+	e.insert(fun.X.Pos(), hooksName+"."+hook+"("+address)
+	if hook == "Lock" || hook == "Unlock" {
+		e.edits = append(e.edits, edit{e.offset(fun.X.End()), e.offset(n.Lparen) + 1, ""})
+		return
+	}
+	e.insert(fun.X.End(), ")")
+}
+
+// selector refuses what would be missed.
+func (e *editor) selector(n *ast.SelectorExpr) {
+	object := e.info.Uses[n.Sel]
+	f, ok := object.(*types.Func)
+	if !ok || f.Pkg() == nil || e.calls[n] {
+		return
+	}
+	switch path := f.Pkg().Path(); {
+	case path == "sync", path == "sync/atomic", path == "time" && f.Name() == "AfterFunc":
+		e.fail(n, string(e.text(n)))
+	}
+}
+
+// goStatement replaces go f(a, b): function and arguments are evaluated at once.
+func (e *editor) goStatement(n *ast.GoStmt) {
+	call := n.Call
+	if e.info.Types[call.Fun].IsType() || e.info.Types[call.Fun].IsBuiltin() {
+		e.fail(n, "a go statement of a conversion or built-in function")
+		return
+	}
+	names := []string{hooksName + "Func"}
+	for i, arg := range call.Args {
+		value := e.info.Types[arg]
+		if _, many := value.Type.(*types.Tuple); many || value.IsNil() || value.Value != nil && value.Value.Kind() != constant.Unknown {
+			e.fail(arg, "an argument of a go statement that is a constant, or several values")
+			return
+		}
+		names = append(names, hooksName+"Arg"+strconv.Itoa(i+1))
+	}
+	args := strings.Join(names[1:], ", ")
+	if call.Ellipsis.IsValid() {
+		args += "..."
+	}
+	e.edits = append(e.edits, edit{e.offset(n.Go), e.offset(call.Fun.Pos()), "{ " + strings.Join(names, ", ") + " := "})
+	comma, last := "", call.Lparen+1
+	if len(call.Args) > 0 {
+		comma, last = ", ", call.Args[len(call.Args)-1].End()
+	}
+	e.edits = append(e.edits, edit{e.offset(call.Lparen), e.offset(call.Lparen) + 1, comma})
+	from, to := e.offset(last), e.offset(call.Rparen)+1
+	lines := strings.Repeat("\n", strings.Count(string(e.source[from:to]), "\n"))
+	e.edits = append(e.edits, edit{from, to, fmt.Sprintf("; %s.Go(func() { %s(%s) }) }%s", hooksName, names[0], args, lines)})
+}
+
+// point puts a hook before the statement in which a channel is used. The hook is
+// told the channel, if it can be evaluated twice.
+func (e *editor) point(n ast.Node, channel ast.Expr) {
+	at, ok := e.statement(n)
+	if !ok {
+		e.fail(n, "a channel operation in the head of a loop, in an else if, or outside of a function")
+		return
+	}
+	what := "nil"
+	if channel != nil && isPlain(channel) {
+		what = string(e.text(channel))
+	}
+	e.insert(at.Pos(), hooksName+".Point("+what+"); ")
+}
+
+// statement is the one in a list of statements that a node is or is part of. It is
+// not ok if the node can be run more often than that, or after other parts of it.
+func (e *editor) statement(n ast.Node) (at ast.Stmt, ok bool) {
+	for i := len(e.path) - 1; i >= 0; i-- {
+		switch above := e.path[i].(type) {
+		case *ast.BlockStmt, *ast.CommClause:
+			at, ok := n.(ast.Stmt)
+			return at, ok
+		case *ast.CaseClause:
+			at, ok := n.(ast.Stmt) // not ok for an expression of the case itself
+			return at, ok
+		case *ast.ForStmt, *ast.FuncLit, *ast.File:
+			return nil, false
+		case *ast.IfStmt:
+			if n == above.Else {
+				return nil, false
+			}
+		}
+		n = e.path[i]
+	}
+	return nil, false
+}
+
+// isInSelect reports whether a node is the operation of a select's case.
+func (e *editor) isInSelect(n ast.Node) bool {
+	for i := len(e.path) - 1; i >= 0; i-- {
+		switch above := e.path[i].(type) {
+		case *ast.CommClause:
+			return n == above.Comm
+		case *ast.BlockStmt, *ast.FuncLit:
+			return false
+		}
+		n = e.path[i]
+	}
+	return false
+}
+
+// isPlain reports whether an expression is made of names alone.
+func isPlain(x ast.Expr) bool {
+	switch x := x.(type) {
+	case *ast.Ident:
+		return true
+	case *ast.SelectorExpr:
+		return isPlain(x.X)
+	}
+	return false
+}
+
+// typeName is the name of a type or of what it points to.
+func typeName(t types.Type) string {
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if named, ok := types.Unalias(t).(*types.Named); ok {
+		return named.Obj().Name()
+	}
+	return ""
+}
+
+func (e *editor) fail(n ast.Node, what string) {
+	if e.err == nil {
+		e.err = fmt.Errorf("weave: %s: there is no hook for %s", e.fset.Position(n.Pos()), what)
+	}
+}
+
+func (e *editor) replace(n ast.Node, text string) {
+	e.edits = append(e.edits, edit{e.offset(n.Pos()), e.offset(n.End()), text})
+}
+
+func (e *editor) insert(at token.Pos, text string) {
+	e.edits = append(e.edits, edit{e.offset(at), e.offset(at), text})
+}
+
+func (e *editor) text(n ast.Node) []byte { return e.source[e.offset(n.Pos()):e.offset(n.End())] }
+
+func (e *editor) offset(at token.Pos) int { return e.fset.Position(at).Offset }

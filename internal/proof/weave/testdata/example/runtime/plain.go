@@ -1,0 +1,3 @@
+package example
+
+var Plain = 1
