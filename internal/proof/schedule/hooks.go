@@ -1,4 +1,3 @@
-// Package schedule decides in which order the goroutines of a run take their steps.
 package schedule
 
 import (
@@ -6,26 +5,80 @@ import (
 	"time"
 )
 
-// Load comes before an atomic read of *p.
-func Load[T any](p *T) *T { return p }
+// The functions below are woven into the code that is driven, in place of or in
+// front of what other goroutines could see or change: see package weave. In a
+// goroutine that no search drives they do what the code did without them.
 
-// Change comes before an atomic change of *p.
-func Change[T any](p *T) *T { return p }
+// Load is called before an atomic read of *p, and returns p.
+func Load[T any](p *T) *T {
+	step(op{p, false})
+	return p
+}
 
-// Lock locks.
-func Lock(mu sync.Locker) { mu.Lock() }
+// Change is called before an atomic change of *p, and returns p.
+func Change[T any](p *T) *T {
+	step(op{p, true})
+	return p
+}
 
-// Unlock unlocks.
-func Unlock(mu sync.Locker) { mu.Unlock() }
+// Touch is called before a read or a change of something that is known by a
+// comparable name, such as a row of a database.
+func Touch(name any, change bool) { step(op{name, change}) }
 
-// Go runs f in a goroutine.
-func Go(f func()) { go f() }
+// Lock locks a mutex, when its turn has come.
+func Lock(mu sync.Locker) {
+	if t := step(op{mu, true}); t != nil {
+		t.run.take(mu, t)
+	}
+	mu.Lock()
+}
 
-// AfterFunc is like time.AfterFunc.
-func AfterFunc(d time.Duration, f func()) *time.Timer { return time.AfterFunc(d, f) }
+// Unlock unlocks it.
+func Unlock(mu sync.Locker) {
+	defer mu.Unlock()
+	if t := running(); t != nil {
+		t.run.release(mu, t)
+	}
+}
 
 // Close closes a channel.
-func Close[T any](c chan T) { close(c) }
+func Close[T any](c chan T) {
+	step(op{channels, true})
+	close(c)
+}
 
-// Point comes before a select, and a send or a receive on channel p.
-func Point(p any) {}
+// Point is called before a channel is sent to or received from, and before a
+// select.
+func Point(any) { step(op{channels, false}) }
+
+// Go is in place of a go statement.
+func Go(f func()) {
+	t := running()
+	if t == nil {
+		go f()
+		return
+	}
+	child := t.child()
+	go child.begin(f)
+}
+
+// AfterFunc is [time.AfterFunc].
+func AfterFunc(d time.Duration, f func()) *time.Timer {
+	t := running()
+	if t == nil {
+		return time.AfterFunc(d, f)
+	}
+	child := t.child()
+	child.timer = true
+	return time.AfterFunc(d, func() { child.begin(f) })
+}
+
+// Elapse lets time pass, and so leases end, while others are anywhere.
+func Elapse(d time.Duration) {
+	if t := running(); t != nil {
+		t.elapse = d
+		t.park(op{everything, true})
+		return
+	}
+	<-time.After(d)
+}
