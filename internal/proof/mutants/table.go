@@ -382,3 +382,15 @@ var Table = []Mutant{
 		Patches: []weave.Patch{at("cache.go", "	control.collect(c, pending{clear: true})\n", "")},
 	},
 }
+
+// NoFaults are changes that break nothing.
+var NoFaults = []Harmless{
+	{"Storing what a write has overtaken, or what was loaded under a mark", "The entry fails the hit test for ever: it takes room, and nothing else."},
+	{"Joining a load that is invalid already", "What comes of it is judged when it has ended: the wait is wasted."},
+	{"Words before the clock, in an invalidation of one word", "An entry that is loaded in between has the old stamp, and fails the test."},
+	{"A stamp taken earlier, such as before a load waits for its turn", "It is older than need be: what is invalidated while the load waits costs a load."},
+	{"Releasing what a guarded write had marked before what it has not", "By then all of it is marked, and each word is raised as its mark goes out."},
+	{"Invalidating twice", "A word is raised to a newer clock: it costs a load."},
+	{"Two tags in one word", "An invalidation of either costs a load of what depends on the other."},
+	{"An entry lost or overwritten", "The cache may always forget."},
+}
