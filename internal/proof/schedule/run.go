@@ -63,7 +63,7 @@ type run struct {
 
 	mu      sync.Mutex
 	threads []*thread
-	byID    map[uint64]*thread
+	byID    map[identity]*thread
 	held    map[any]*thread // locks
 	freed   map[any]clock   // when they were unlocked
 	free    bool            // hooks let everybody pass: the run is over
@@ -81,7 +81,7 @@ func running() *thread {
 	if r == nil {
 		return nil
 	}
-	id := goroutineID()
+	id := goroutine()
 	r.mu.Lock()
 	t, free, stuck := r.byID[id], r.free, r.stuck
 	r.mu.Unlock()
@@ -104,18 +104,6 @@ func step(o op) *thread {
 	return t
 }
 
-// goroutineID is the number by which traces of panics call a goroutine.
-func goroutineID() (id uint64) {
-	var buf [40]byte
-	for _, c := range buf[len("goroutine "):runtime.Stack(buf[:], false)] {
-		if c < '0' || c > '9' {
-			break
-		}
-		id = 10*id + uint64(c-'0')
-	}
-	return id
-}
-
 func (r *run) newThread(name string) *thread {
 	t := &thread{run: r, name: name, index: len(r.threads), resume: make(chan struct{})}
 	r.threads = append(r.threads, t)
@@ -133,7 +121,7 @@ func (t *thread) child() *thread {
 
 // begin is the goroutine of a thread.
 func (t *thread) begin(f func()) {
-	id := goroutineID()
+	id := name(t.name)
 	t.run.mu.Lock()
 	if t.run.free {
 		t.run.mu.Unlock()
@@ -161,7 +149,7 @@ func (t *thread) begin(f func()) {
 func (t *thread) park(o op) {
 	r := t.run
 	r.mu.Lock()
-	if r.free {
+	if r.free || t.parked { // or it is a goroutine of the thread's that did not say so
 		r.mu.Unlock()
 		return
 	}

@@ -82,7 +82,7 @@ func execute(t *testing.T, program Program, traced bool, choose func(r *run, can
 		}
 	}()
 	synctest.Test(t, func(t *testing.T) {
-		r := &run{traced: traced, byID: map[uint64]*thread{}, held: map[any]*thread{}, freed: map[any]clock{}}
+		r := &run{traced: traced, byID: map[identity]*thread{}, held: map[any]*thread{}, freed: map[any]clock{}}
 		p := &Plan{run: r}
 		program(p)
 		driven.Store(r)

@@ -1,0 +1,1 @@
+// Lets identity.go declare a function without a body.
