@@ -26,8 +26,10 @@ func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(strings.ReplaceAll(s.name, " ", "-"), func(t *testing.T) {
 			if *replay != "" {
-				if f := schedule.Replay(t, s.program, *replay); f != nil {
-					t.Error(f)
+				steps, err := schedule.Replay(t, s.program, *replay)
+				t.Logf("\n%s", steps)
+				if err != nil {
+					t.Error(err)
 				}
 				return
 			}

@@ -42,9 +42,9 @@ func TestLostUpdate(t *testing.T) {
 			t.Errorf("the failure does not say %q:\n%v", want, result.Failure)
 		}
 	}
-	again := Replay(t, lostUpdate, result.Failure.Schedule)
-	if again == nil || again.Trace != result.Failure.Trace {
-		t.Errorf("replayed: %v\nwant %v", again, result.Failure)
+	text, err := Replay(t, lostUpdate, result.Failure.Schedule)
+	if err == nil || text != result.Failure.Trace {
+		t.Errorf("replayed: %v\n%s\nwant %v", err, text, result.Failure)
 	}
 	if result := All(t, lostUpdate, Limits{Preemptions: 0}); result.Failure != nil || !result.Complete {
 		t.Errorf("without preemptions: %+v", result)
