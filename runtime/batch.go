@@ -458,6 +458,7 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
 	}
 
 	byKey := map[string]*seat[K, V]{}
+	var seats []*seat[K, V] // of those that are to be loaded
 	var ids []K
 	var flights []*flight[V]
 	for _, s := range t.seats {
@@ -467,6 +468,7 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
 			continue
 		}
 		byKey[s.flight.key] = s
+		seats = append(seats, s)
 		ids = append(ids, s.id)
 		flights = append(flights, s.flight)
 	}
@@ -481,13 +483,13 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
 				s.flight.value, s.given = value, true
 			}
 		})
-		for _, s := range byKey {
+		for _, s := range seats {
 			f := s.flight
 			f.err, f.failed, f.absent = err, err != nil, !s.given
 		}
 		return err
 	})
-	for _, s := range byKey {
+	for _, s := range seats {
 		if called {
 			r.finish(ctx, s.flight, s.policy)
 		}

@@ -253,7 +253,8 @@ func (w *world) move(client string, ctx context.Context, how ending, id, to int)
 // A database is the repository behind the cache.
 type database struct {
 	world *world
-	moves bool // rows change their groups
+	moves bool          // rows change their groups
+	slow  time.Duration // how long Warm takes
 
 	mu   sync.Mutex
 	rows map[int]Row
@@ -287,8 +288,14 @@ func (d *database) Get(ctx context.Context, id int) (*Row, error) {
 	return &row, nil
 }
 
-func (d *database) Old(ctx context.Context, id int) (*Row, error)  { return d.Get(ctx, id) }
-func (d *database) Warm(ctx context.Context, id int) (*Row, error) { return d.Get(ctx, id) }
+func (d *database) Old(ctx context.Context, id int) (*Row, error) { return d.Get(ctx, id) }
+
+func (d *database) Warm(ctx context.Context, id int) (*Row, error) {
+	if d.slow > 0 {
+		<-time.After(d.slow)
+	}
+	return d.Get(ctx, id)
+}
 
 // Page reads through the cache.
 func (d *database) Page(ctx context.Context, id int) (*Row, error) {
