@@ -123,13 +123,14 @@ func (r *Read[V]) join(f *flight[V]) {
 	f.trip.waiting++
 }
 
-// isOpen reports whether a flight may be joined: unless it was called off, or its
-// load ignores its deadline, so that nobody else is to wait for it. r.mu is held.
+// isOpen reports whether a flight may be joined: unless it was called off, or a
+// younger one's outcome was stored, or its load ignores its deadline, so that nobody
+// else is to wait for it. r.mu is held.
 func (r *Read[V]) isOpen(f *flight[V]) bool {
 	if f.landed {
 		return f.err != errCalledOff
 	}
-	return !f.trip.isOff && !r.isLate(f)
+	return !f.trip.isOff && !f.outrun && !r.isLate(f)
 }
 
 // isLate reports whether a flight goes on past its deadline.
@@ -200,11 +201,14 @@ func caught(value any) *PanicError {
 // land ends a flight, whatever happened in it.
 func (r *Read[V]) land(f *flight[V]) {
 	r.mu.Lock()
-	if r.flights[f.key] == f {
-		delete(r.flights, f.key)
-	}
 	joined, waiting := f.joined, f.waiting
 	f.landed = true
+	if r.flights[f.key] == f {
+		// What is still in the air stays known to flights yet to come: see mayKeep.
+		if r.flights[f.key] = f.older.inTheAir(); r.flights[f.key] == nil {
+			delete(r.flights, f.key)
+		}
+	}
 	if f.trip.leave(f.waiting); f.background {
 		f.trip.leave(1)
 	}

@@ -3,6 +3,8 @@ package cacheruntime
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,4 +147,56 @@ func TestBatchesThatOutrunEachOther(t *testing.T) {
 			t.Errorf("flight %d is stored: %v", i, got)
 		}
 	}
+}
+
+// An id that is given twice has one seat, whatever becomes of other flights for it
+// while the batch boards. Of two seats one was lost: its callers were told that the
+// load had ended its goroutine.
+func TestBatchDuplicatesAmongRefreshes(t *testing.T) {
+	m := newManyPosts(t, nil, BatchConfig{})
+	m.store = func(*post) bool { return false }
+	ids := make([]int64, 100)
+	m.around = func(_ context.Context, ids []int64) error {
+		if len(ids) > 1 {
+			return fmt.Errorf("%d times the same id", len(ids))
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var others sync.WaitGroup
+	defer others.Wait()
+	for range 4 {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				m.get(Refresh(ctx), 0)
+			}
+		})
+	}
+	for range 200 {
+		if _, err := m.getAll(t.Context(), ids...); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	cancel()
+}
+
+// The same with a Refresh that fails in between, which ends before the older load.
+func TestRefreshAfterAFailedOneIsNotUndoneByAnOlderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPosts(t, nil)
+		r.set(post{ID: 7, Title: "old"})
+		read, release := slowLoad(r)
+		go r.title(t.Context(), 7)
+		<-read
+		r.fail(errors.New("boom"))
+		r.title(Refresh(t.Context()), 7)
+		r.fail(nil)
+		r.set(post{ID: 7, Title: "new"}) // past the wrappers
+		r.expectTitle(t, Refresh(t.Context()), 7, "new")
+		release()
+		synctest.Wait()
+		r.expectTitle(t, t.Context(), 7, "new")
+	})
 }
