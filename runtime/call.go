@@ -198,7 +198,7 @@ func (c *call[V]) mayTake(f *flight[V]) bool {
 	after := f.number > c.before
 	switch {
 	case f.isFailure() && (c.many || f.many):
-		c.own = c.many != f.many
+		c.own = true
 		return f.many && c.refused > 0 && after
 	case f.absent && f.err == nil && !c.many && f.entry.flags == 0:
 		c.own = true

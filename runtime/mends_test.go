@@ -55,12 +55,7 @@ func TestReadOfOneAfterFailuresOfTwoBatches(t *testing.T) {
 		m.around = func(context.Context, []int64) error { <-step; return errors.New("post 2 is damaged") }
 		go m.titles(t.Context(), 1, 2)
 		synctest.Wait()
-		again, errs := make(chan struct{}), 0
-		ctx := hookContext{t.Context(), func() {
-			if errs++; errs == 2 {
-				<-again
-			}
-		}}
+		ctx, again := heldBeforeItsSecondFlight(t.Context())
 		got := make(chan string, 1)
 		go func() { got <- m.title(ctx, 1) }()
 		synctest.Wait()
@@ -199,4 +194,96 @@ func TestRefreshAfterAFailedOneIsNotUndoneByAnOlderLoad(t *testing.T) {
 		synctest.Wait()
 		r.expectTitle(t, t.Context(), 7, "new")
 	})
+}
+
+// What a batch of others fails with is not handed to a batch that has joined two of
+// them: its ids have never been tried without the others'.
+func TestBatchAfterFailuresOfTwoOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, nil, BatchConfig{})
+		step := make(chan struct{})
+		m.around = func(_ context.Context, ids []int64) error {
+			if len(ids) == 1 {
+				return nil
+			}
+			<-step
+			return errors.New("post 2 is damaged")
+		}
+		go m.titles(t.Context(), 1, 2)
+		synctest.Wait()
+		ctx, again := heldBeforeItsSecondFlight(t.Context())
+		got := make(chan string, 1)
+		go func() { got <- m.titles(ctx, 1) }()
+		synctest.Wait()
+		step <- struct{}{} // the first batch fails
+		synctest.Wait()
+		go m.titles(t.Context(), 1, 2)
+		synctest.Wait()
+		close(again)
+		synctest.Wait()
+		close(step)
+		if titles := <-got; titles != "1:post 1" {
+			t.Error(titles)
+		}
+	})
+}
+
+// A read of one that was not answered by a batch which did not return its id asks at
+// once, whatever other batches are under way.
+func TestReadOfOneAfterABatchWithoutIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, func(cfg *ReadConfig[*post]) { cfg.Negative = nil }, BatchConfig{})
+		step := make(chan struct{})
+		m.around = func(context.Context, []int64) error { <-step; return nil }
+		go m.titles(t.Context(), 77)
+		synctest.Wait()
+		ctx, again := heldBeforeItsSecondFlight(t.Context())
+		got := make(chan string, 1)
+		go func() { got <- m.title(ctx, 77) }()
+		synctest.Wait()
+		step <- struct{}{} // the first batch returns nothing
+		synctest.Wait()
+		go m.titles(t.Context(), 77)
+		synctest.Wait()
+		close(again)
+		synctest.Wait()
+		select {
+		case title := <-got:
+			if title != "error: post not found" {
+				t.Error(title)
+			}
+		default:
+			t.Error("it waits for the second batch")
+		}
+		close(step)
+	})
+}
+
+// Who joined a load that ignores its deadline waits a second longer than that, and no
+// more.
+func TestJoinedLoadIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPosts(t, nil, WithLoadTimeout(10*time.Second))
+		r.set(post{ID: 7, Title: "x"})
+		read, release := slowLoad(r)
+		go r.title(t.Context(), 7)
+		<-read
+		began := time.Now()
+		r.expectTitle(t, t.Context(), 7, "x")
+		if took := time.Since(began); took != 11*time.Second {
+			t.Errorf("it waited %v", took)
+		}
+		release()
+	})
+}
+
+// heldBeforeItsSecondFlight returns a context with which a read of one, or a batch,
+// goes from its first flight to the next only when the channel is closed.
+func heldBeforeItsSecondFlight(ctx context.Context) (context.Context, chan struct{}) {
+	again, errs := make(chan struct{}), 0
+	return hookContext{ctx, func() {
+		if errs++; errs == 2 {
+			<-again
+		}
+	}}, again
 }
