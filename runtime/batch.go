@@ -167,7 +167,7 @@ func (l *batchLoad[K, V]) refresh() {
 			due = append(due, c)
 		}
 	}
-	trips := batchTrips[K, V]{load: l, background: true}
+	trips := batchTrips[K, V]{load: l}
 	for _, c := range due { // as in wait
 		if trips.byKey[string(c.key.buf)] != nil {
 			continue
@@ -205,7 +205,7 @@ func (l *batchLoad[K, V]) wait() error {
 		}
 		// All board before any load begins: then no code of others runs, a repository's
 		// or an observer's, while a flight that it may wait for has not taken off.
-		trips := batchTrips[K, V]{load: l}
+		trips := batchTrips[K, V]{load: l, control: controlOf(l.ctx)}
 		for _, c := range open {
 			if c.ended {
 				continue
@@ -352,10 +352,10 @@ func (l *batchLoad[K, V]) found() []Found[K, V] {
 
 // batchTrips are the calls of the repository that one call of a batch makes.
 type batchTrips[K, V any] struct {
-	load       *batchLoad[K, V]
-	background bool
-	trips      []*batchTrip[K, V]
-	byKey      map[string]*seat[K, V] // on all of them; read only once they have begun
+	load    *batchLoad[K, V]
+	control *control // nil in the background: they may outlive the load in which the call is made
+	trips   []*batchTrip[K, V]
+	byKey   map[string]*seat[K, V] // on all of them; read only once they have begun
 }
 
 // A batchTrip is one of them.
@@ -379,11 +379,7 @@ type seat[K, V any] struct {
 func (ts *batchTrips[K, V]) next() *trip {
 	size := ts.load.cfg.Size
 	if n := len(ts.trips); n == 0 || size > 0 && len(ts.trips[n-1].seats) == size {
-		ctl := controlOf(ts.load.ctx)
-		if ts.background {
-			ctl = nil // they may outlive the load in which the call is made
-		}
-		ts.trips = append(ts.trips, &batchTrip[K, V]{trip: ts.load.read.newTrip(ctl, size > 0)})
+		ts.trips = append(ts.trips, &batchTrip[K, V]{trip: ts.load.read.newTrip(ts.control, size > 0)})
 	}
 	return ts.trips[len(ts.trips)-1].trip
 }

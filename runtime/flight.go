@@ -22,15 +22,16 @@ type flight[V any] struct {
 	done   chan struct{}
 
 	// Guarded by Read.mu.
-	trip    *trip
-	started time.Time
-	waiting int           // calls that wait for it
-	landed  bool          // its trip may have others to wait for
-	joined  bool          // by calls other than the one that started it, or that may be
-	next    *flight[V]    // of those who joined this one and may not have its outcome
-	older   *flight[V]    // for the same key, that was in the air when this one was made
-	kept    chan struct{} // closed when its outcome has been stored; nil until that begins
-	outrun  bool          // a younger one's outcome was stored: its own is not to be
+	trip     *trip
+	started  time.Time
+	waiting  int           // calls that wait for it
+	landed   bool          // its trip may have others to wait for
+	joined   bool          // by calls other than the one that started it, or that may be
+	nextOne  *flight[V]    // of those who joined this one and may not have its outcome
+	nextMany *flight[V]    // the same, of a batch
+	older    *flight[V]    // for the same key, that was in the air when this one was made
+	kept     chan struct{} // closed when its outcome has been stored; nil until that begins
+	outrun   bool          // a younger one's outcome was stored: its own is not to be
 
 	// Set by the starter before the flight takes off.
 	stats      *methodStats    // of the method that loads
@@ -90,9 +91,12 @@ func (r *Read[V]) board(key string, c *call[V], newTrip func() *trip) (f *flight
 	fresh := ctl.refreshes()
 	fits := func(f *flight[V]) bool { return f != nil && r.isOpen(f) && (f.fresh || !fresh) }
 	switch {
-	case from != nil && fits(from.next) && !(c.own && from.next.many != c.many):
-		f = from.next
-	case !c.own && fits(r.flights[key]):
+	case from != nil && fits(*from.next(c.many)):
+		f = *from.next(c.many)
+	case c.own:
+	case from != nil && fits(*from.next(!c.many)):
+		f = *from.next(!c.many)
+	case fits(r.flights[key]):
 		f = r.flights[key]
 	}
 	if starter = f == nil; starter {
@@ -109,9 +113,18 @@ func (r *Read[V]) board(key string, c *call[V], newTrip func() *trip) (f *flight
 		f.trip.waiting++
 	}
 	if from != nil {
-		from.next = f
+		*from.next(f.many) = f
 	}
 	return f, starter
+}
+
+// next is where the next flight for those who joined this one is kept: there may be
+// one of a batch and one of the read of one. Read.mu is held.
+func (f *flight[V]) next(many bool) **flight[V] {
+	if many {
+		return &f.nextMany
+	}
+	return &f.nextOne
 }
 
 // join joins a flight that has not taken off.
