@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -208,6 +209,8 @@ func TestWaiting(t *testing.T) {
 		done := make(chan struct{})
 		var state atomic.Int64
 		var saw []int64
+		var fired atomic.Bool
+		late := false
 		p.Thread("waiter", func() {
 			Point(done)
 			<-done
@@ -215,12 +218,22 @@ func TestWaiting(t *testing.T) {
 		})
 		p.Thread("closer", func() {
 			Go(func() { Change(&state).Add(1) })
-			AfterFunc(time.Hour, func() { Change(&state).Add(10) })
+			AfterFunc(time.Hour, func() {
+				fired.Store(true)
+				Change(&state).Add(10)
+			})
 			Close(done)
 		})
-		p.Thread("time", func() { Elapse(2 * time.Hour) })
+		p.Thread("time", func() {
+			Elapse(2 * time.Hour)
+			AwaitTimers()
+			late = state.Load() < 10 && fired.Load()
+		})
 		p.Check(func() error {
 			outcomes[fmt.Sprint(saw, state.Load())] = true
+			if late {
+				return errors.New("a timer that had begun was not awaited")
+			}
 			return nil
 		})
 	}, Limits{Preemptions: -1})
