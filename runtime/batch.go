@@ -167,8 +167,11 @@ func (l *batchLoad[K, V]) refresh() {
 			due = append(due, c)
 		}
 	}
-	trips := batchTrips[K, V]{load: l, background: true}
+	trips := batchTrips[K, V]{load: l}
 	for _, c := range due { // as in wait
+		if trips.byKey[string(c.key.buf)] != nil {
+			continue
+		}
 		if c.flight = r.boardEmpty(string(c.key.buf), true, trips.next); c.flight != nil {
 			c.fit()
 			trips.add(c)
@@ -202,12 +205,12 @@ func (l *batchLoad[K, V]) wait() error {
 		}
 		// All board before any load begins: then no code of others runs, a repository's
 		// or an observer's, while a flight that it may wait for has not taken off.
-		trips := batchTrips[K, V]{load: l}
+		trips := batchTrips[K, V]{load: l, control: controlOf(l.ctx)}
 		for _, c := range open {
 			if c.ended {
 				continue
 			}
-			if !c.own || !trips.takes(c) {
+			if !trips.takes(c) {
 				c.board(trips.next)
 			}
 			if c.aboard = true; c.starter {
@@ -349,10 +352,10 @@ func (l *batchLoad[K, V]) found() []Found[K, V] {
 
 // batchTrips are the calls of the repository that one call of a batch makes.
 type batchTrips[K, V any] struct {
-	load       *batchLoad[K, V]
-	background bool
-	trips      []*batchTrip[K, V]
-	byKey      map[string]*flight[V] // made when it is needed
+	load    *batchLoad[K, V]
+	control *control // nil in the background: they may outlive the load in which the call is made
+	trips   []*batchTrip[K, V]
+	byKey   map[string]*seat[K, V] // on all of them; read only once they have begun
 }
 
 // A batchTrip is one of them.
@@ -367,6 +370,7 @@ type seat[K, V any] struct {
 	id     K
 	flight *flight[V]
 	policy Loader[V]
+	trip   *batchTrip[K, V]
 	given  bool // the repository returned it
 	landed bool
 }
@@ -375,11 +379,7 @@ type seat[K, V any] struct {
 func (ts *batchTrips[K, V]) next() *trip {
 	size := ts.load.cfg.Size
 	if n := len(ts.trips); n == 0 || size > 0 && len(ts.trips[n-1].seats) == size {
-		ctl := controlOf(ts.load.ctx)
-		if ts.background {
-			ctl = nil // they may outlive the load in which the call is made
-		}
-		ts.trips = append(ts.trips, &batchTrip[K, V]{trip: ts.load.read.newTrip(ctl, size > 0)})
+		ts.trips = append(ts.trips, &batchTrip[K, V]{trip: ts.load.read.newTrip(ts.control, size > 0)})
 	}
 	return ts.trips[len(ts.trips)-1].trip
 }
@@ -387,30 +387,23 @@ func (ts *batchTrips[K, V]) next() *trip {
 // add puts a call whose flight has just been made on the trip of that flight.
 func (ts *batchTrips[K, V]) add(c *batchCall[K, V]) {
 	t := ts.trips[len(ts.trips)-1]
-	t.seats = append(t.seats, &seat[K, V]{id: ts.load.ids[c.at], flight: c.flight, policy: c.policy})
-	if ts.byKey != nil {
-		ts.byKey[c.flight.key] = c.flight
+	s := &seat[K, V]{id: ts.load.ids[c.at], flight: c.flight, policy: c.policy, trip: t}
+	t.seats = append(t.seats, s)
+	if ts.byKey == nil {
+		ts.byKey = map[string]*seat[K, V]{}
 	}
+	ts.byKey[c.flight.key] = s
 }
 
 // takes joins a call to the flight for its key on one of the trips, if there is one:
-// an id that is given twice has one seat, even if each of its calls would join no
-// flight but its own.
+// an id that is given twice has one seat, whatever other flights for it there are.
 func (ts *batchTrips[K, V]) takes(c *batchCall[K, V]) bool {
-	if ts.byKey == nil {
-		ts.byKey = map[string]*flight[V]{}
-		for _, t := range ts.trips {
-			for _, s := range t.seats {
-				ts.byKey[s.flight.key] = s.flight
-			}
-		}
-	}
-	f := ts.byKey[string(c.key.buf)]
-	if f == nil {
+	s := ts.byKey[string(c.key.buf)]
+	if s == nil {
 		return false
 	}
-	c.read.join(f)
-	c.flight, c.starter = f, false
+	c.read.join(s.flight)
+	c.flight, c.starter = s.flight, false
 	return true
 }
 
@@ -421,14 +414,14 @@ func (ts *batchTrips[K, V]) start() {
 	}
 	for _, t := range ts.trips {
 		if len(t.seats) > 0 {
-			go ts.load.carry(t, turns)
+			go ts.load.carry(t, ts.byKey, turns)
 		}
 	}
 }
 
-// carry is the goroutine of a trip. With turns, it is one of more trips than are
-// made at the same time.
-func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
+// carry is the goroutine of a trip. The seats are those on all trips, by key. With
+// turns, it is one of more trips than are made at the same time.
+func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], seats map[string]*seat[K, V], turns chan struct{}) {
 	r := l.read
 	defer func() {
 		panicked := caught(recover())
@@ -457,7 +450,6 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
 		}
 	}
 
-	byKey := map[string]*seat[K, V]{}
 	var ids []K
 	var flights []*flight[V]
 	for _, s := range t.seats {
@@ -466,7 +458,6 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
 			r.land(f)
 			continue
 		}
-		byKey[s.flight.key] = s
 		ids = append(ids, s.id)
 		flights = append(flights, s.flight)
 	}
@@ -477,17 +468,21 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], turns chan struct{}) {
 	defer cancel()
 	called := r.visit(ctx, t.trip, flights, l.stats, func(ctx context.Context) error {
 		err := l.loader.Call(ctx, ids, func(id K, value V) {
-			if s := byKey[l.key(id)]; s != nil && !s.given {
+			if s := seats[l.key(id)]; s != nil && s.trip == t && !s.landed && !s.given {
 				s.flight.value, s.given = value, true
 			}
 		})
-		for _, s := range byKey {
-			f := s.flight
-			f.err, f.failed, f.absent = err, err != nil, !s.given
+		for _, s := range t.seats {
+			if f := s.flight; !s.landed {
+				f.err, f.failed, f.absent = err, err != nil, !s.given
+			}
 		}
 		return err
 	})
-	for _, s := range byKey {
+	for _, s := range t.seats {
+		if s.landed {
+			continue
+		}
 		if called {
 			r.finish(ctx, s.flight, s.policy)
 		}

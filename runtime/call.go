@@ -22,7 +22,7 @@ type call[V any] struct {
 	aboard  bool       // in a batch: the flight is still to be waited for
 	last    *flight[V] // whose outcome was not for this call
 	refused int        // how many such there were
-	own     bool       // the last one was of another kind: do not join what happens to be there
+	own     bool       // the last one's outcome was no answer: do not join what happens to be there
 
 	// How it ends.
 	value    V
@@ -198,7 +198,7 @@ func (c *call[V]) mayTake(f *flight[V]) bool {
 	after := f.number > c.before
 	switch {
 	case f.isFailure() && (c.many || f.many):
-		c.own = c.many != f.many
+		c.own = true
 		return f.many && c.refused > 0 && after
 	case f.absent && f.err == nil && !c.many && f.entry.flags == 0:
 		c.own = true

@@ -10,6 +10,7 @@ import (
 type control struct {
 	bypass  bool
 	refresh bool
+	reload  bool // after a write, for those to come: see WriteCall.Reload
 	trace   *Trace
 	inside  *loadChain
 	tx      *Tx // the innermost, ended or not, of any cache
@@ -63,6 +64,7 @@ func WithTrace(ctx context.Context) (context.Context, *Trace) {
 
 func (c *control) bypasses() bool  { return c != nil && c.bypass }
 func (c *control) refreshes() bool { return c != nil && c.refresh }
+func (c *control) reloads() bool   { return c != nil && c.reload }
 
 // looksUp reports whether a read looks into the cache.
 func (c *control) looksUp(cache *Cache) bool {

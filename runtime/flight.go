@@ -22,15 +22,16 @@ type flight[V any] struct {
 	done   chan struct{}
 
 	// Guarded by Read.mu.
-	trip    *trip
-	started time.Time
-	waiting int           // calls that wait for it
-	landed  bool          // its trip may have others to wait for
-	joined  bool          // by calls other than the one that started it, or that may be
-	next    *flight[V]    // of those who joined this one and may not have its outcome
-	older   *flight[V]    // for the same key, that was in the air when this one was made
-	kept    chan struct{} // closed when its outcome has been stored; nil until that begins
-	outrun  bool          // a younger one's outcome was stored: its own is not to be
+	trip     *trip
+	started  time.Time
+	waiting  int           // calls that wait for it
+	landed   bool          // its trip may have others to wait for
+	joined   bool          // by calls other than the one that started it, or that may be
+	nextOne  *flight[V]    // of those who joined this one and may not have its outcome
+	nextMany *flight[V]    // the same, of a batch
+	older    *flight[V]    // for the same key, that was in the air when this one was made
+	kept     chan struct{} // closed when its outcome has been stored; nil until that begins
+	outrun   bool          // a younger one's outcome was stored: its own is not to be
 
 	// Set by the starter before the flight takes off.
 	stats      *methodStats    // of the method that loads
@@ -90,9 +91,12 @@ func (r *Read[V]) board(key string, c *call[V], newTrip func() *trip) (f *flight
 	fresh := ctl.refreshes()
 	fits := func(f *flight[V]) bool { return f != nil && r.isOpen(f) && (f.fresh || !fresh) }
 	switch {
-	case from != nil && fits(from.next) && !(c.own && from.next.many != c.many):
-		f = from.next
-	case !c.own && fits(r.flights[key]):
+	case from != nil && fits(*from.next(c.many)):
+		f = *from.next(c.many)
+	case c.own:
+	case from != nil && fits(*from.next(!c.many)):
+		f = *from.next(!c.many)
+	case fits(r.flights[key]):
 		f = r.flights[key]
 	}
 	if starter = f == nil; starter {
@@ -109,9 +113,18 @@ func (r *Read[V]) board(key string, c *call[V], newTrip func() *trip) (f *flight
 		f.trip.waiting++
 	}
 	if from != nil {
-		from.next = f
+		*from.next(f.many) = f
 	}
 	return f, starter
+}
+
+// next is where the next flight for those who joined this one is kept: there may be
+// one of a batch and one of the read of one. Read.mu is held.
+func (f *flight[V]) next(many bool) **flight[V] {
+	if many {
+		return &f.nextMany
+	}
+	return &f.nextOne
 }
 
 // join joins a flight that has not taken off.
@@ -123,13 +136,14 @@ func (r *Read[V]) join(f *flight[V]) {
 	f.trip.waiting++
 }
 
-// isOpen reports whether a flight may be joined: unless it was called off, or its
-// load ignores its deadline, so that nobody else is to wait for it. r.mu is held.
+// isOpen reports whether a flight may be joined: unless it was called off, or a
+// younger one's outcome was stored, or its load ignores its deadline, so that nobody
+// else is to wait for it. r.mu is held.
 func (r *Read[V]) isOpen(f *flight[V]) bool {
 	if f.landed {
 		return f.err != errCalledOff
 	}
-	return !f.trip.isOff && !r.isLate(f)
+	return !f.trip.isOff && !f.outrun && !r.isLate(f)
 }
 
 // isLate reports whether a flight goes on past its deadline.
@@ -200,11 +214,14 @@ func caught(value any) *PanicError {
 // land ends a flight, whatever happened in it.
 func (r *Read[V]) land(f *flight[V]) {
 	r.mu.Lock()
-	if r.flights[f.key] == f {
-		delete(r.flights, f.key)
-	}
 	joined, waiting := f.joined, f.waiting
 	f.landed = true
+	if r.flights[f.key] == f {
+		// What is still in the air stays known to flights yet to come: see mayKeep.
+		if r.flights[f.key] = f.older.inTheAir(); r.flights[f.key] == nil {
+			delete(r.flights, f.key)
+		}
+	}
 	if f.trip.leave(f.waiting); f.background {
 		f.trip.leave(1)
 	}

@@ -60,8 +60,8 @@ func (c *Cache) settle(ctx context.Context, stats *methodStats, slots []uint32, 
 // doubt whether there is more to come, it is all marked until a lease ends. It takes
 // the slots over.
 func (c *Cache) apply(stale, marked marks, cause Cause) {
+	stale.slots = distinct(stale.slots) // most are there twice: as before the call and after it
 	if cause == CauseAmbiguous && stale.any() {
-		stale.slots = distinct(stale.slots)
 		if stale.all {
 			c.table.markAll()
 		}

@@ -3,6 +3,8 @@ package cacheruntime
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,12 +55,7 @@ func TestReadOfOneAfterFailuresOfTwoBatches(t *testing.T) {
 		m.around = func(context.Context, []int64) error { <-step; return errors.New("post 2 is damaged") }
 		go m.titles(t.Context(), 1, 2)
 		synctest.Wait()
-		again, errs := make(chan struct{}), 0
-		ctx := hookContext{t.Context(), func() {
-			if errs++; errs == 2 {
-				<-again
-			}
-		}}
+		ctx, again := heldBeforeItsSecondFlight(t.Context())
 		got := make(chan string, 1)
 		go func() { got <- m.title(ctx, 1) }()
 		synctest.Wait()
@@ -145,4 +142,148 @@ func TestBatchesThatOutrunEachOther(t *testing.T) {
 			t.Errorf("flight %d is stored: %v", i, got)
 		}
 	}
+}
+
+// An id that is given twice has one seat, whatever becomes of other flights for it
+// while the batch boards. Of two seats one was lost: its callers were told that the
+// load had ended its goroutine.
+func TestBatchDuplicatesAmongRefreshes(t *testing.T) {
+	m := newManyPosts(t, nil, BatchConfig{})
+	m.store = func(*post) bool { return false }
+	ids := make([]int64, 100)
+	m.around = func(_ context.Context, ids []int64) error {
+		if len(ids) > 1 {
+			return fmt.Errorf("%d times the same id", len(ids))
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var others sync.WaitGroup
+	defer others.Wait()
+	for range 4 {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				m.get(Refresh(ctx), 0)
+			}
+		})
+	}
+	for range 200 {
+		if _, err := m.getAll(t.Context(), ids...); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	cancel()
+}
+
+// The same with a Refresh that fails in between, which ends before the older load.
+func TestRefreshAfterAFailedOneIsNotUndoneByAnOlderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPosts(t, nil)
+		r.set(post{ID: 7, Title: "old"})
+		read, release := slowLoad(r)
+		go r.title(t.Context(), 7)
+		<-read
+		r.fail(errors.New("boom"))
+		r.title(Refresh(t.Context()), 7)
+		r.fail(nil)
+		r.set(post{ID: 7, Title: "new"}) // past the wrappers
+		r.expectTitle(t, Refresh(t.Context()), 7, "new")
+		release()
+		synctest.Wait()
+		r.expectTitle(t, t.Context(), 7, "new")
+	})
+}
+
+// What a batch of others fails with is not handed to a batch that has joined two of
+// them: its ids have never been tried without the others'.
+func TestBatchAfterFailuresOfTwoOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, nil, BatchConfig{})
+		step := make(chan struct{})
+		m.around = func(_ context.Context, ids []int64) error {
+			if len(ids) == 1 {
+				return nil
+			}
+			<-step
+			return errors.New("post 2 is damaged")
+		}
+		go m.titles(t.Context(), 1, 2)
+		synctest.Wait()
+		ctx, again := heldBeforeItsSecondFlight(t.Context())
+		got := make(chan string, 1)
+		go func() { got <- m.titles(ctx, 1) }()
+		synctest.Wait()
+		step <- struct{}{} // the first batch fails
+		synctest.Wait()
+		go m.titles(t.Context(), 1, 2)
+		synctest.Wait()
+		close(again)
+		synctest.Wait()
+		close(step)
+		if titles := <-got; titles != "1:post 1" {
+			t.Error(titles)
+		}
+	})
+}
+
+// A read of one that was not answered by a batch which did not return its id asks at
+// once, whatever other batches are under way.
+func TestReadOfOneAfterABatchWithoutIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManyPosts(t, func(cfg *ReadConfig[*post]) { cfg.Negative = nil }, BatchConfig{})
+		step := make(chan struct{})
+		m.around = func(context.Context, []int64) error { <-step; return nil }
+		go m.titles(t.Context(), 77)
+		synctest.Wait()
+		ctx, again := heldBeforeItsSecondFlight(t.Context())
+		got := make(chan string, 1)
+		go func() { got <- m.title(ctx, 77) }()
+		synctest.Wait()
+		step <- struct{}{} // the first batch returns nothing
+		synctest.Wait()
+		go m.titles(t.Context(), 77)
+		synctest.Wait()
+		close(again)
+		synctest.Wait()
+		select {
+		case title := <-got:
+			if title != "error: post not found" {
+				t.Error(title)
+			}
+		default:
+			t.Error("it waits for the second batch")
+		}
+		close(step)
+	})
+}
+
+// Who joined a load that ignores its deadline waits a second longer than that, and no
+// more.
+func TestJoinedLoadIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPosts(t, nil, WithLoadTimeout(10*time.Second))
+		r.set(post{ID: 7, Title: "x"})
+		read, release := slowLoad(r)
+		go r.title(t.Context(), 7)
+		<-read
+		began := time.Now()
+		r.expectTitle(t, t.Context(), 7, "x")
+		if took := time.Since(began); took != 11*time.Second {
+			t.Errorf("it waited %v", took)
+		}
+		release()
+	})
+}
+
+// heldBeforeItsSecondFlight returns a context with which a read of one, or a batch,
+// goes from its first flight to the next only when the channel is closed.
+func heldBeforeItsSecondFlight(ctx context.Context) (context.Context, chan struct{}) {
+	again, errs := make(chan struct{}), 0
+	return hookContext{ctx, func() {
+		if errs++; errs == 2 {
+			<-again
+		}
+	}}, again
 }

@@ -49,6 +49,8 @@ func (o *recounter) Observe(_ context.Context, e Event) {
 		c.Misses++
 	case Joined:
 		c.Joined++
+	case Reloaded:
+		c.Reloads++
 	case Skipped:
 		c.Skipped++
 	case Bypassed:
@@ -219,6 +221,14 @@ func TestCounts(t *testing.T) {
 				wg.Wait()
 			},
 			want: Counts{Misses: 1, Joined: 3, Loads: 1, LoadTime: ms, LoadTimes: times(ms)},
+		},
+		{
+			name: "reloads",
+			run: func(e env) {
+				e.reloading(e.ctx, func() error { return nil }, e.reload)
+				e.title(e.ctx, 7)
+			},
+			want: Counts{Reloads: 1, Hits: 1, Loads: 1, LoadTimes: times(0)},
 		},
 		{
 			name: "refresh and bypass",

@@ -282,6 +282,9 @@ func (r *Read[V]) expiry(ttl time.Duration) int64 {
 
 // record counts a call of a method and traces it.
 func (r *Read[V]) record(ctx context.Context, stats *methodStats, key *Key, outcome Outcome, reason Reason, stored bool) {
+	if key.control.reloads() && (outcome == Miss || outcome == Joined) {
+		outcome = Reloaded // nobody asked for it
+	}
 	stats.add(key.stripe, outcomeCount(outcome), 1)
 	trace := key.control.tracer()
 	if trace == nil && stats.observer == nil {
@@ -314,6 +317,8 @@ func outcomeCount(outcome Outcome) count {
 		return countMisses
 	case Joined:
 		return countJoined
+	case Reloaded:
+		return countReloads
 	case Bypassed:
 		return countBypassed
 	}

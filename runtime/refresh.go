@@ -47,12 +47,12 @@ func (c *call[V]) refresh(ctx context.Context, loader Loader[V]) {
 }
 
 // boardEmpty makes a flight in the background, for which nobody waits yet, if
-// there is none for the key. It needs a turn of its own even inside another load,
-// which it may outlive.
+// there is none for the key that may be joined. It needs a turn of its own even inside
+// another load, which it may outlive.
 func (r *Read[V]) boardEmpty(key string, many bool, newTrip func() *trip) *flight[V] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.flights[key]; f != nil && !r.isLate(f) {
+	if f := r.flights[key]; f != nil && r.isOpen(f) {
 		return nil
 	}
 	f := r.newFlight(key, newTrip(), false, many)

@@ -15,14 +15,15 @@ import (
 )
 
 // Counts is what happened, as numbers since the cache was made. Every call of a
-// read is one of Hits, NegativeHits, Stale, Misses, Joined, Skipped and Bypassed;
-// of a batch, every id is.
+// read is one of Hits, NegativeHits, Stale, Misses, Joined, Reloads, Skipped and
+// Bypassed; of a batch, every id is.
 type Counts struct {
 	Hits          uint64        // answered from the cache
 	NegativeHits  uint64        // answered from the cache with an error or a nil pointer
 	Stale         uint64        // answered with an expired value, because the load failed or took too long
 	Misses        uint64        // loaded
 	Joined        uint64        // answered by a load that another call started
+	Reloads       uint64        // loaded after a write, for those to come; no part of the hit ratio
 	Skipped       uint64        // not cached: a condition, a key that failed and the like
 	Bypassed      uint64        // see Bypass; also calls after Close
 	Loads         uint64        // calls of the repository to fill the cache, those that are under way included
@@ -73,6 +74,7 @@ func (c *Counts) add(d Counts) {
 	c.Stale += d.Stale
 	c.Misses += d.Misses
 	c.Joined += d.Joined
+	c.Reloads += d.Reloads
 	c.Skipped += d.Skipped
 	c.Bypassed += d.Bypassed
 	c.Loads += d.Loads
@@ -212,11 +214,13 @@ func (s Stats) String() string {
 	row("total", func(c column) string { return c.cell(s.Counts) })
 	w.Flush()
 	writeNumbers(&b, "store", []number{
-		{s.Store.Entries, "entries"}, {s.Store.Bytes, "bytes"}, {s.Store.Evictions, "evictions"},
+		{s.Store.Entries, plural(s.Store.Entries, "entry", "entries")},
+		{s.Store.Bytes, plural(s.Store.Bytes, "byte", "bytes")},
+		{s.Store.Evictions, plural(s.Store.Evictions, "eviction", "evictions")},
 	})
 	i := s.Invalidations
 	writeNumbers(&b, "loads", []number{
-		{uint64(s.LoadsRunning), "running"}, {uint64(s.LoadsWaiting), "waiting"}, {s.Refreshes, "early refreshes"},
+		{uint64(s.LoadsRunning), "running"}, {uint64(s.LoadsWaiting), "waiting"}, {s.Refreshes, plural(s.Refreshes, "early refresh", "early refreshes")}, {s.Reloads, "after writes"},
 	})
 	writeNumbers(&b, "invalidations", []number{
 		{i.Writes, "by writes"}, {i.Failed, "by failed writes"}, {i.Ambiguous, "by ambiguous writes"},
@@ -224,7 +228,7 @@ func (s Stats) String() string {
 	})
 	writeNumbers(&b, "marks", []number{{s.Marks, "for writes in progress or in doubt"}})
 	writeNumbers(&b, "problems", []number{
-		{s.StoreErrors, "store errors"}, {s.Undecodable, "undecodable"}, {s.Unencodable, "unencodable"}, {s.Undecided, "undecided"},
+		{s.StoreErrors, plural(s.StoreErrors, "store error", "store errors")}, {s.Undecodable, "undecodable"}, {s.Unencodable, "unencodable"}, {s.Undecided, "undecided"},
 	})
 	return b.String()
 }
@@ -232,6 +236,14 @@ func (s Stats) String() string {
 type number struct {
 	n    uint64
 	what string
+}
+
+// plural is the word for n of something.
+func plural(n uint64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 // writeNumbers writes a line of those numbers that are not 0, if there are any.
@@ -257,6 +269,7 @@ const (
 	countStale
 	countMisses
 	countJoined
+	countReloads
 	countSkipped
 	countBypassed
 	countLoads
@@ -349,6 +362,7 @@ func (m *methodStats) counts() Counts {
 		Stale:        m.sum(countStale),
 		Misses:       m.sum(countMisses),
 		Joined:       m.sum(countJoined),
+		Reloads:      m.sum(countReloads),
 		Skipped:      m.sum(countSkipped),
 		Bypassed:     m.sum(countBypassed),
 		Loads:        m.sum(countLoads),

@@ -136,7 +136,7 @@ func TestCountersAreComplete(t *testing.T) {
 
 	for outcome, what := range map[Outcome]count{
 		Hit: countHits, NegativeHit: countNegativeHits, Miss: countMisses,
-		Stale: countStale, Joined: countJoined, Skipped: countSkipped, Bypassed: countBypassed,
+		Stale: countStale, Joined: countJoined, Reloaded: countReloads, Skipped: countSkipped, Bypassed: countBypassed,
 	} {
 		if outcomeCount(outcome) != what {
 			t.Errorf("%s is counted as %d", outcome, outcomeCount(outcome))
@@ -146,7 +146,7 @@ func TestCountersAreComplete(t *testing.T) {
 
 // TestStatsString shows every line there can be.
 func TestStatsString(t *testing.T) {
-	post := Counts{Hits: 120345, NegativeHits: 310, Stale: 2, Misses: 1290, Joined: 45, Skipped: 7, Bypassed: 1, Loads: 1301, Refreshes: 11, LoadErrors: 3, Overtaken: 4, Evictions: 900, Undecodable: 2}
+	post := Counts{Hits: 120345, NegativeHits: 310, Stale: 2, Misses: 1290, Joined: 45, Skipped: 7, Bypassed: 1, Reloads: 1, Loads: 1301, Refreshes: 11, LoadErrors: 3, Overtaken: 4, Evictions: 900, Undecodable: 2}
 	post.LoadTimes.Buckets[histogramBucket(time.Millisecond)] = 1290
 	post.LoadTimes.Buckets[histogramBucket(time.Second)] = 11
 	update := Counts{Marks: 2, Invalidations: Invalidations{Writes: 250, Failed: 3, Ambiguous: 1, Leases: 1}}
@@ -163,10 +163,26 @@ func TestStatsString(t *testing.T) {
        -         -      -       -       -      -      -       -      -       -          -        -        -         -            255  blog.PostRepository.Update
   120345       310      2    1290      45  98.9%   1301       3  770µs  1.02ms          4      900        7         1            260  total
 store: 300 entries, 1048576 bytes, 900 evictions
-loads: 2 running, 11 early refreshes
+loads: 2 running, 11 early refreshes, 1 after writes
 invalidations: 250 by writes, 3 by failed writes, 1 by ambiguous writes, 1 by leases, 5 by hand
 marks: 2 for writes in progress or in doubt
 problems: 2 undecodable
+`
+	if diff := cmp.Diff(want, stats.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestStatsStringOfOne(t *testing.T) {
+	stats := Stats{
+		Counts: Counts{Refreshes: 1, StoreErrors: 1},
+		Store:  StoreStats{Entries: 1, Bytes: 1, Evictions: 1},
+	}
+	const want = `  method
+  total
+store: 1 entry, 1 byte, 1 eviction
+loads: 1 early refresh
+problems: 1 store error
 `
 	if diff := cmp.Diff(want, stats.String()); diff != "" {
 		t.Error(diff)

@@ -42,6 +42,7 @@ const (
 	Stale       Outcome = "stale"        // answered with an expired value
 	Miss        Outcome = "miss"         // loaded
 	Joined      Outcome = "joined"       // answered by a load that another call started
+	Reloaded    Outcome = "reloaded"     // loaded after a write, for those to come, by this call or another
 	Skipped     Outcome = "skipped"      // not cached: the repository was called
 	Bypassed    Outcome = "bypassed"     // asked not to use the cache: the repository was called
 	Invalidated Outcome = "invalidated"  // by a write, a transaction or by hand

@@ -148,7 +148,7 @@ func (c *Cache) reload(ctx context.Context, reloads []reload) {
 	if len(reloads) == 0 || c.closed.Load() {
 		return
 	}
-	ctx = withControl(ctx, func(c *control) { c.bypass, c.refresh = false, true })
+	ctx = withControl(ctx, func(c *control) { c.bypass, c.refresh, c.reload = false, true, true })
 	for _, r := range reloads {
 		if err := r.run(ctx); err != nil {
 			c.problems.report("a reload after a write failed", r.stats.repository, r.stats.method, err)

@@ -12,7 +12,7 @@ import (
 // readOutcomes are those that a call of a read can have.
 var readOutcomes = []cacheruntime.Outcome{
 	cacheruntime.Hit, cacheruntime.NegativeHit, cacheruntime.Stale, cacheruntime.Miss,
-	cacheruntime.Joined, cacheruntime.Skipped, cacheruntime.Bypassed,
+	cacheruntime.Joined, cacheruntime.Reloaded, cacheruntime.Skipped, cacheruntime.Bypassed,
 }
 
 // Hit asserts that reads were answered from the cache with a value.

@@ -22,12 +22,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestScenarios runs every schedule of every scenario.
 func TestScenarios(t *testing.T) {
-	total := 0
+	total, steps := 0, 0
 	for _, s := range scenarios {
 		t.Run(strings.ReplaceAll(s.name, " ", "-"), func(t *testing.T) {
 			if *replay != "" {
-				if f := schedule.Replay(t, s.program, *replay); f != nil {
-					t.Error(f)
+				steps, err := schedule.Replay(t, s.program, *replay)
+				t.Logf("\n%s", steps)
+				if err != nil {
+					t.Error(err)
 				}
 				return
 			}
@@ -37,13 +39,14 @@ func TestScenarios(t *testing.T) {
 			}
 			result := schedule.All(t, s.program, limits)
 			total += result.Schedules
+			steps += result.Steps
 			if result.Failure != nil {
 				t.Fatalf("found after %d schedules: %v", result.Schedules, result.Failure)
 			}
 			t.Logf("%d schedules, %d steps, complete: %v", result.Schedules, result.Steps, result.Complete)
 		})
 	}
-	t.Logf("%d schedules", total)
+	t.Logf("%d schedules of %d steps in all", total, steps)
 }
 
 func (s scenario) program(p *schedule.Plan) {

@@ -27,9 +27,12 @@ type world struct {
 	store   *store
 	cache   *cacheruntime.Cache
 	rows    *CachedRows
-	leases  chan struct{} // one for each lease of a write in doubt that has ended
 	guarded bool
+	small   bool // enough for porcupine
 }
+
+// maxID is that of the last row that can be inserted.
+const maxID = 20
 
 // newWorld makes a world whose database has rows 1 and 2, in group 0.
 func newWorld(plan *schedule.Plan, guarded bool) *world {
@@ -37,10 +40,11 @@ func newWorld(plan *schedule.Plan, guarded bool) *world {
 		plan:    plan,
 		history: history.New(),
 		store:   &store{entries: map[string][]byte{}},
-		leases:  make(chan struct{}, 64),
 		guarded: guarded,
 	}
-	w.history.Absent(3, 4, 5)
+	for id := 3; id <= maxID; id++ {
+		w.history.Absent(id)
+	}
 	w.db = &database{world: w, rows: map[int]Row{1: {ID: 1}, 2: {ID: 2}}, last: 2}
 	w.open()
 	plan.Check(w.check)
@@ -53,7 +57,6 @@ func (w *world) open() {
 		cacheruntime.WithStore(w.store),
 		cacheruntime.WithLogger(slog.New(slog.DiscardHandler)),
 		cacheruntime.WithAmbiguousWrites(lease, nil),
-		cacheruntime.WithObserver(w),
 	}
 	if w.guarded {
 		opts = append(opts, cacheruntime.WithGuardedWrites(lease))
@@ -66,13 +69,6 @@ func (w *world) open() {
 	w.rows = NewCachedRows(w.db, cache)
 }
 
-// Observe is told of what the cache does.
-func (w *world) Observe(_ context.Context, e cacheruntime.Event) {
-	if e.Outcome == cacheruntime.Invalidated && e.Cause == cacheruntime.CauseLease {
-		w.leases <- struct{}{}
-	}
-}
-
 // check judges the run, once all calls have returned.
 func (w *world) check() error {
 	if err := w.history.Stale(); err != nil {
@@ -81,6 +77,12 @@ func (w *world) check() error {
 	if w.guarded {
 		if err := w.history.Unordered(); err != nil {
 			return err
+		}
+		if w.small {
+			// The word of an independent judge.
+			if err := w.history.Linearizable(time.Minute); err != nil {
+				return err
+			}
 		}
 	}
 	// A cache that serves nothing serves nothing stale: it is to come to rest.
@@ -182,7 +184,7 @@ func (w *world) list(client string, ctx context.Context, group int) {
 			call.Saw(row.ID, row.Version)
 		}
 		if group == 0 && !w.db.moves && err == nil {
-			for id := 1; id <= 5; id++ {
+			for id := 1; id <= maxID; id++ {
 				if !slices.ContainsFunc(rows, func(row Row) bool { return row.ID == id }) {
 					call.Missed(id)
 				}
@@ -228,8 +230,7 @@ func (w *world) write(client, what string, ctx context.Context, how ending, writ
 		schedule.Point(o.landed)
 		<-o.landed
 		schedule.Elapse(lease)
-		schedule.Point(w.leases)
-		<-w.leases
+		schedule.AwaitTimers()
 	}
 	schedule.Touch(returned, true)
 	call.Return()
@@ -253,7 +254,8 @@ func (w *world) move(client string, ctx context.Context, how ending, id, to int)
 // A database is the repository behind the cache.
 type database struct {
 	world *world
-	moves bool // rows change their groups
+	moves bool          // rows change their groups
+	slow  time.Duration // how long Warm takes
 
 	mu   sync.Mutex
 	rows map[int]Row
@@ -287,8 +289,14 @@ func (d *database) Get(ctx context.Context, id int) (*Row, error) {
 	return &row, nil
 }
 
-func (d *database) Old(ctx context.Context, id int) (*Row, error)  { return d.Get(ctx, id) }
-func (d *database) Warm(ctx context.Context, id int) (*Row, error) { return d.Get(ctx, id) }
+func (d *database) Old(ctx context.Context, id int) (*Row, error) { return d.Get(ctx, id) }
+
+func (d *database) Warm(ctx context.Context, id int) (*Row, error) {
+	if d.slow > 0 {
+		<-time.After(d.slow)
+	}
+	return d.Get(ctx, id)
+}
 
 // Page reads through the cache.
 func (d *database) Page(ctx context.Context, id int) (*Row, error) {
@@ -335,9 +343,8 @@ func (c change) apply(rows map[int]Row) {
 	}
 }
 
-// commit makes changes, in one step.
+// commit makes changes, in the step that has begun.
 func (d *database) commit(call *history.Call, changes ...change) {
-	alter()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range changes {
@@ -357,24 +364,33 @@ func (d *database) write(ctx context.Context, c change) error {
 		t.changes = append(t.changes, c)
 		return nil
 	}
-	o, _ := ctx.Value(outcomeKey{}).(*outcome)
-	if o == nil {
-		d.commit(nil, c)
-		return nil
-	}
-	return o.conclude(func() { d.commit(o.call, c) })
+	return d.conclude(ctx, c)
 }
 
-// conclude commits, now or later, and returns as the outcome says.
-func (o *outcome) conclude(commit func()) error {
+// conclude commits, now or later, and returns as the outcome of the call says.
+func (d *database) conclude(ctx context.Context, changes ...change) error {
+	o, _ := ctx.Value(outcomeKey{}).(*outcome)
+	alter()
+	if o == nil {
+		d.commit(nil, changes...)
+		return nil
+	}
+	if ctx.Err() != nil { // or it might land after the lease of a guarded write
+		close(o.landed)
+		return ctx.Err()
+	}
 	if o.ending == lands {
+		began := time.Now()
 		schedule.Go(func() {
-			commit()
+			alter()
+			if time.Since(began) < lease {
+				d.commit(o.call, changes...)
+			}
 			schedule.Close(o.landed)
 		})
 		return context.DeadlineExceeded
 	}
-	commit()
+	d.commit(o.call, changes...)
 	switch o.ending {
 	case fails:
 		return errInjected
@@ -398,8 +414,10 @@ func transactionOf(ctx context.Context) *transaction {
 
 // transact makes calls in a transaction and commits it, or rolls it back.
 func (w *world) transact(client string, how ending, rollback bool, do func(ctx context.Context)) {
+	if rollback {
+		how = succeeds
+	}
 	w.write(client, "a transaction", context.Background(), how, func(ctx context.Context) error {
-		o := ctx.Value(outcomeKey{}).(*outcome)
 		ctx, tx := w.cache.Begin(ctx)
 		defer tx.End()
 		t := &transaction{}
@@ -409,7 +427,7 @@ func (w *world) transact(client string, how ending, rollback bool, do func(ctx c
 			return nil
 		}
 		return tx.Commit(func() error {
-			return o.conclude(func() { w.db.commit(o.call, t.changes...) })
+			return w.db.conclude(ctx, t.changes...)
 		})
 	})
 }

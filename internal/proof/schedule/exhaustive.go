@@ -229,6 +229,12 @@ func (s *sweep) happen(t *thread) {
 	o := t.next
 	switch o.object {
 	case nothing:
+	case timers:
+		for _, u := range t.run.threads {
+			if u.timer && u.ended {
+				t.clock.join(u.clock)
+			}
+		}
 	case everything:
 		t.clock.join(s.all)
 	default:

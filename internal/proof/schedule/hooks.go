@@ -82,3 +82,6 @@ func Elapse(d time.Duration) {
 	}
 	<-time.After(d)
 }
+
+// AwaitTimers waits until what [Elapse] has let begin has ended.
+func AwaitTimers() { step(op{timers, false}) }

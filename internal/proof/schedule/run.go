@@ -24,12 +24,13 @@ type object string
 const (
 	nothing    object = "nothing"    // the beginning of a thread
 	everything object = "everything" // the passing of time
+	timers     object = "timers"     // the end of what timers have begun
 	channels   object = "channels"   // all of them: which a select waits for is not told apart
 )
 
 // dependent reports whether the order of two ops can matter.
 func dependent(a, b op) bool {
-	if a.object == nothing || b.object == nothing {
+	if a.object == nothing || b.object == nothing || a.object == timers || b.object == timers {
 		return false
 	}
 	if a.object == everything || b.object == everything {
@@ -208,13 +209,16 @@ func (r *run) enabled() []*thread {
 		if !t.parked {
 			continue
 		}
-		if holder := r.held[t.next.object]; holder != nil {
+		if r.held[t.next.object] != nil || t.next.object == timers && slices.ContainsFunc(r.threads, (*thread).isTimer) {
 			continue
 		}
 		can = append(can, t)
 	}
 	return can
 }
+
+// isTimer reports whether a thread was begun by a timer and has not ended.
+func (t *thread) isTimer() bool { return t.timer && t.began && !t.ended }
 
 // advance lets a thread take its step, and waits until all have come to the next
 // hook or wait for each other. It returns those who have come to one.

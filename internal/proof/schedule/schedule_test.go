@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -42,9 +43,9 @@ func TestLostUpdate(t *testing.T) {
 			t.Errorf("the failure does not say %q:\n%v", want, result.Failure)
 		}
 	}
-	again := Replay(t, lostUpdate, result.Failure.Schedule)
-	if again == nil || again.Trace != result.Failure.Trace {
-		t.Errorf("replayed: %v\nwant %v", again, result.Failure)
+	text, err := Replay(t, lostUpdate, result.Failure.Schedule)
+	if err == nil || text != result.Failure.Trace {
+		t.Errorf("replayed: %v\n%s\nwant %v", err, text, result.Failure)
 	}
 	if result := All(t, lostUpdate, Limits{Preemptions: 0}); result.Failure != nil || !result.Complete {
 		t.Errorf("without preemptions: %+v", result)
@@ -208,6 +209,8 @@ func TestWaiting(t *testing.T) {
 		done := make(chan struct{})
 		var state atomic.Int64
 		var saw []int64
+		var fired atomic.Bool
+		late := false
 		p.Thread("waiter", func() {
 			Point(done)
 			<-done
@@ -215,12 +218,22 @@ func TestWaiting(t *testing.T) {
 		})
 		p.Thread("closer", func() {
 			Go(func() { Change(&state).Add(1) })
-			AfterFunc(time.Hour, func() { Change(&state).Add(10) })
+			AfterFunc(time.Hour, func() {
+				fired.Store(true)
+				Change(&state).Add(10)
+			})
 			Close(done)
 		})
-		p.Thread("time", func() { Elapse(2 * time.Hour) })
+		p.Thread("time", func() {
+			Elapse(2 * time.Hour)
+			AwaitTimers()
+			late = state.Load() < 10 && fired.Load()
+		})
 		p.Check(func() error {
 			outcomes[fmt.Sprint(saw, state.Load())] = true
+			if late {
+				return errors.New("a timer that had begun was not awaited")
+			}
 			return nil
 		})
 	}, Limits{Preemptions: -1})

@@ -173,38 +173,38 @@ func Random(t *testing.T, program Program, seed uint64) Result {
 	return result
 }
 
-// Replay runs the program under one schedule, as a failure names it.
-func Replay(t *testing.T, program Program, schedule string) *Failure {
+// Replay runs the program under one schedule, as a failure names it, and on to the end
+// if that goes on. It returns what was done, a line a step, and how it was judged.
+func Replay(t *testing.T, program Program, schedule string) (string, error) {
 	names := decode(schedule)
 	n := 0
 	steps, err := execute(t, program, true, func(r *run, can []*thread) *thread {
 		n++
-		if n <= len(names) {
-			for _, t := range can {
-				if t.name == names[n-1] {
-					return t
-				}
-			}
-			return nil
+		if n > len(names) {
+			return can[0]
 		}
-		return can[0]
+		for _, t := range can {
+			if t.name == names[n-1] {
+				return t
+			}
+		}
+		return nil
 	}, func(*thread, []*thread) {})
 	if errors.Is(err, errRedundant) {
 		err = errDiverged
 	}
-	if err == nil {
-		return nil
-	}
-	return &Failure{Err: err, Schedule: schedule, Trace: trace(steps)}
+	return trace(steps), err
 }
 
 // explain runs a failing schedule once more and keeps what happens.
 func explain(t *testing.T, program Program, steps []taken, err error) *Failure {
-	schedule := encode(steps)
-	if f := Replay(t, program, schedule); f != nil && !errors.Is(f.Err, errDiverged) {
-		return f
+	f := &Failure{Err: err, Schedule: encode(steps)}
+	text, again := Replay(t, program, f.Schedule)
+	f.Trace = text
+	if again == nil || errors.Is(again, errDiverged) {
+		f.Err = fmt.Errorf("%w\n(%w)", err, errDiverged)
 	}
-	return &Failure{Err: fmt.Errorf("%w\n(%w)", err, errDiverged), Schedule: schedule, Trace: trace(steps)}
+	return f
 }
 
 // encode writes a schedule as names of threads, each with the number of steps that
