@@ -78,10 +78,20 @@ var Table = []Mutant{
 		Run:     "^(TestSoftTooOld)$",
 	},
 	{
-		Name:    "stale-though-invalidated",
-		Rule:    "An invalidated value is not served as stale.",
+		Name: "stale-though-invalidated",
+		Rule: "An invalidated value is not served as stale.",
+		Patches: []weave.Patch{
+			at("read.go", "case key.reason == ReasonExpired && e.hard > e.soft", "case (key.reason == ReasonExpired || key.reason == ReasonInvalidated) && e.hard > e.soft"),
+			at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`),
+		},
+		Run: "^TestScenarios$/^(stale)$",
+	},
+	{
+		Name:    "stale-invalidated-meanwhile",
+		Rule:    "Nor is what was invalidated while the call waited for a better one.",
 		Patches: []weave.Patch{at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`)},
-		Run:     "^TestScenarios$/^(stale)$",
+		Package: Runtime,
+		Run:     "^(TestStaleAfterInvalidation)$",
 	},
 
 	// What an entry depends on.
