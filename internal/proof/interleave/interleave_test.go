@@ -15,6 +15,7 @@ var (
 	first  = flag.Uint64("from", 1, "the seed of the first of them")
 	replay = flag.String("schedule", "", "run the one program that -run names under this schedule, as a failure prints it")
 	deep   = flag.Bool("deep", false, "search without a bound on preemptions")
+	bound  = flag.Int("preemptions", -1, "search with this bound on preemptions in place of each scenario's own")
 	atMost = flag.Int("schedules", 0, "give a search up after so many schedules; 0 for never")
 )
 
@@ -36,6 +37,9 @@ func TestScenarios(t *testing.T) {
 			limits := schedule.Limits{Preemptions: -1, Schedules: *atMost}
 			if s.preemptions > 0 && !*deep {
 				limits.Preemptions = s.preemptions
+			}
+			if *bound >= 0 {
+				limits.Preemptions = *bound
 			}
 			result := schedule.All(t, s.program, limits)
 			total += result.Schedules

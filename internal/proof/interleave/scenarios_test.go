@@ -315,6 +315,17 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name:        "forced refresh joined",
+		why:         "who wants an entry loaded after a write meets such a load that began before it",
+		preemptions: 2,
+		threads: func(w *world) {
+			refresh := func(c string) { w.get(c, cacheruntime.Refresh(background), 1) }
+			w.thread("reader1", refresh)
+			w.thread("reader2", refresh)
+			w.thread("writer", w.updates(succeeds, 1))
+		},
+	},
+	{
 		name:  "transaction",
 		why:   "others see what a transaction writes when it has been committed, and not before",
 		setup: warmUp,
@@ -468,6 +479,17 @@ var scenarios = []scenario{
 			w.thread("reader2", w.gets(1))
 			w.thread("reader3", w.lists(0))
 			w.thread("writer", w.updates(succeeds, 1))
+		},
+	},
+	{
+		name:        "guarded writers",
+		why:         "a write ends while another one of the same row is in progress",
+		guarded:     true,
+		preemptions: 1,
+		threads: func(w *world) {
+			w.thread("writer1", w.updates(succeeds, 1), w.gets(1))
+			w.thread("writer2", w.updates(succeeds, 1))
+			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
 		},
 	},
 	{

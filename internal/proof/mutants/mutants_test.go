@@ -30,10 +30,13 @@ const (
 	// fault do so within seconds; a mutant that makes them hang is none.
 	patience = 3 * time.Minute
 
-	// enough is how many schedules of a scenario are run: in all that are in the
-	// table a mutant is found after far fewer. Without one they are run to see
-	// that the tests do not fail anyway: that they hold is for package interleave.
-	enough, some = 20_000, 200
+	// enough is how many schedules of a scenario are run with each bound on
+	// preemptions, from 0 to most: bounded one by one, because most faults need few,
+	// and schedules with few are few (Musuvathi and Qadeer, PLDI 2007).
+	enough, most = 20_000, 3
+	// some is how many are run without a mutant, to see that the tests do not fail
+	// anyway. That they hold is for package interleave itself.
+	some = 200
 )
 
 // Each mutant is compiled into the tests that are to find it, and they do.
@@ -117,12 +120,17 @@ func (m *Mutant) try(t *testing.T, limit int) (v verdict) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return verdict{trouble: "it does not build: " + err.Error(), output: string(out)}
 	}
-	run := exec.CommandContext(ctx, binary, "-test.run="+m.Run, "-test.failfast", "-test.timeout="+patience.String())
-	if m.folder() == Interleave {
-		run.Args = append(run.Args, fmt.Sprintf("-schedules=%d", limit))
+	var out []byte
+	for bound := 0; bound <= most; bound++ {
+		run := exec.CommandContext(ctx, binary, "-test.run="+m.Run, "-test.failfast", "-test.timeout="+patience.String())
+		run.Dir = filepath.Join(module, m.folder())
+		if m.folder() == Interleave {
+			run.Args = append(run.Args, fmt.Sprintf("-schedules=%d", limit), fmt.Sprintf("-preemptions=%d", bound))
+		}
+		if out, err = run.CombinedOutput(); err != nil || m.folder() != Interleave || limit < enough {
+			break
+		}
 	}
-	run.Dir = filepath.Join(module, m.folder())
-	out, err := run.CombinedOutput()
 	v.output = shortened(out)
 	failed := append(panicked.FindAllSubmatch(out, 1), failedTest.FindAllSubmatch(out, -1)...)
 	v.schedules = string(schedules.Find(out))
