@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,12 +42,14 @@ func TestRefreshIsNotUndoneByAnOlderLoad(t *testing.T) {
 // heldStore holds up the first Set.
 type heldStore struct {
 	*memoryStore
-	once sync.Once
-	held chan struct{}
+	later atomic.Bool
+	held  chan struct{}
 }
 
 func (s *heldStore) Set(key string, entry []byte) error {
-	s.once.Do(func() { <-s.held })
+	if !s.later.Swap(true) {
+		<-s.held
+	}
 	return s.memoryStore.Set(key, entry)
 }
 

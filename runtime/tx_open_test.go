@@ -8,6 +8,18 @@ import (
 	"time"
 )
 
+// A write after a commit that failed may be in no transaction of the database.
+func TestWriteAfterAFailedCommit(t *testing.T) {
+	r := newTagged(t)
+	ctx, tx := r.cache.Begin(t.Context())
+	defer tx.End()
+	tx.Commit(func() error { return errRefused })
+	r.expectTitle(t, t.Context(), 7, "old")
+	r.set(post{ID: 7, Title: "new"})
+	r.change(ctx, postTag(7))
+	r.expectTitle(t, t.Context(), 7, "new")
+}
+
 // An outer transaction is committed while an inner one has not ended (a deferred
 // inner.End in the same function): what the inner one has written is committed.
 func TestOuterCommitBeforeInnerEnd(t *testing.T) {

@@ -482,14 +482,13 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "guarded writers",
-		why:         "a write ends while another one of the same row is in progress",
+		name:        "guarded late and loaded",
+		why:         "what is loaded while a write is in doubt is not served once it has landed",
 		guarded:     true,
 		preemptions: 1,
 		threads: func(w *world) {
-			w.thread("writer1", w.updates(succeeds, 1), w.gets(1))
-			w.thread("writer2", w.updates(succeeds, 1))
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("reader", w.gets(1), func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("writer", w.updates(lands, 1))
 		},
 	},
 	{

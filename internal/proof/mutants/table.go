@@ -191,7 +191,7 @@ var Table = []Mutant{
 		Name:    "recheck-without-test",
 		Rule:    "What a load finds stored at the last moment has to pass the hit test.",
 		Patches: []weave.Patch{at("flight.go", `if r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e) != "" {`, `if why := r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e); why != "" && why != ReasonInvalidated && why != ReasonMarked {`)},
-		Run:     "^TestScenarios$/^(join|miss)$",
+		Run:     "^TestScenarios$/^(miss)$",
 	},
 	{
 		Name:    "refresh-rechecks",
@@ -330,7 +330,7 @@ var Table = []Mutant{
 		Name:    "mark-as-flag",
 		Rule:    "Marks are counts: writes overlap.",
 		Patches: []weave.Patch{at("clock.go", "if word.CompareAndSwap(old, old+oneMark) {", "if word.CompareAndSwap(old, old|oneMark) {")},
-		Run:     "^TestScenarios$/^(guarded-writers)$",
+		Run:     "^TestScenarios$/^(guarded-late-and-loaded)$",
 	},
 	{
 		Name:    "mark-not-spilled",
@@ -343,7 +343,8 @@ var Table = []Mutant{
 		Name:    "released-twice",
 		Rule:    "A mark is released by the writer or by its lease, not by both.",
 		Patches: []weave.Patch{at("lease.go", "if l == nil || l.ended.Swap(true) {", "if l == nil {")},
-		Run:     "^TestScenarios$/^(guarded-writers)$",
+		Package: Runtime,
+		Run:     "^(TestGuardedWriteOutlastsItsLease)$",
 	},
 
 	// Guarded writes.
@@ -351,7 +352,7 @@ var Table = []Mutant{
 		Name:    "guard-not-taken",
 		Rule:    "A guarded write marks before it is made.",
 		Patches: []weave.Patch{at("write.go", "	cache.table.mark(slots)\n", "")},
-		Run:     "^TestScenarios$/^(guarded)$",
+		Run:     "^TestScenarios$/^(guarded-readers)$",
 	},
 	{
 		Name:    "guard-without-result",
@@ -378,7 +379,8 @@ var Table = []Mutant{
 		Name:    "transaction-looks-up",
 		Rule:    "In a transaction, reads go to the database.",
 		Patches: []weave.Patch{at("control.go", "!c.bypass && !c.refresh && c.transaction(cache) == nil", "!c.bypass && !c.refresh")},
-		Run:     "^TestScenarios$/^(transaction)$",
+		Package: Runtime,
+		Run:     "^(TestTransactionCommits)$",
 	},
 	{
 		Name:    "transaction-fills",
@@ -402,7 +404,8 @@ var Table = []Mutant{
 		Name:    "ended-before-invalidation",
 		Rule:    "A transaction has not ended before it has invalidated.",
 		Patches: []weave.Patch{at("tx.go", "	if commit || !left {\n		if p.ambiguous {\n", "	if t.commits == 0 || t.commits == 1 && committed {\n		t.ended.Store(true)\n	}\n	if commit || !left {\n		if p.ambiguous {\n")},
-		Run:     "^TestScenarios$/^(transaction)$",
+		Package: Runtime,
+		Run:     "^(TestReadWithTheContextOfATransactionThatEnds)$",
 	},
 	{
 		Name:    "ended-collects",
@@ -452,14 +455,14 @@ var Table = []Mutant{
 		Rule:    "A write after a commit that failed invalidates at once.",
 		Patches: []weave.Patch{at("tx.go", "atOnce = atOnce || !added || failed", "_ = failed; atOnce = atOnce || !added")},
 		Package: Runtime,
-		Run:     "^(TestTransactionCommitFails)$",
+		Run:     "^(TestWriteAfterAFailedCommit)$",
 	},
 	{
 		Name:    "ended-inner-collects",
 		Rule:    "A write in an inner transaction that has ended invalidates at once.",
 		Patches: []weave.Patch{at("tx.go", "atOnce = atOnce || !added || failed", "atOnce = atOnce || failed")},
 		Package: Runtime,
-		Run:     "^(TestInnerTransactionOutlivesTheOuterOne|TestInnermostOfThreeTransactions)$",
+		Run:     "^(TestWriteBetweenTransactions)$",
 	},
 	{
 		Name:    "commit-again-has-ended",
