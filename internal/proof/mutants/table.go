@@ -12,61 +12,76 @@ var Table = []Mutant{
 		Name:    "stamp-after-load",
 		Rule:    "An entry's stamp is the clock as read before its load began.",
 		Patches: []weave.Patch{at("limit.go", "	err = call(ctx)\n", "	err = call(ctx)\n	for _, f := range flights {\n		f.entry.asOf = c.table.now()\n	}\n")},
+		Run:     "^TestScenarios$/^(miss)$",
 	},
 	{
 		Name:    "stamp-ahead",
 		Rule:    "The stamp is not newer than the clock.",
 		Patches: []weave.Patch{at("limit.go", "asOf := c.table.now() //", "asOf := c.table.now() + 1 //")},
+		Run:     "^TestScenarios$/^(miss)$",
 	},
 	{
 		Name:    "refresh-stamped-after",
 		Rule:    "A refresh in the background carries the stamp of its own load.",
 		Patches: []weave.Patch{at("limit.go", "	err = call(ctx)\n", "	err = call(ctx)\n	for _, f := range flights {\n		if f.background {\n			f.entry.asOf = c.table.now()\n		}\n	}\n")},
+		Run:     "^TestScenarios$/^(refresh)$",
 	},
 	{
 		Name:    "batch-stamped-by-answer",
 		Rule:    "What a batch returns is stamped before the batch, not as it comes.",
 		Patches: []weave.Patch{at("batch.go", "				s.flight.value, s.given = value, true\n", "				s.flight.value, s.given = value, true\n				s.flight.entry.asOf = r.cache.table.now()\n")},
+		Run:     "^TestScenarios$/^(batch)$",
 	},
 	{
 		Name:    "hit-off-by-one",
 		Rule:    "What was loaded before the clock of an invalidation fails the test.",
 		Patches: []weave.Patch{at("clock.go", ".Load(); word > asOf {", ".Load(); word > asOf+1 {")},
+		Run:     "^TestScenarios$/^(hit)$",
 	},
 	{
 		Name:    "hit-under-mark",
 		Rule:    "A marked word is larger than any stamp: nothing is served under a mark.",
 		Patches: []weave.Patch{at("clock.go", "word := t.words[slot%tableSize].Load(); word > asOf {", "word := t.words[slot%tableSize].Load() & clockMask; word > asOf {")},
+		Run:     "^TestScenarios$/^(nested)$",
 	},
 	{
 		Name:    "clear-not-looked-at",
 		Rule:    "Every entry depends on the word that clears all.",
 		Patches: []weave.Patch{at("clock.go", "epoch != t.epoch || t.cleared.Load() > asOf", "epoch != t.epoch")},
+		Run:     "^TestScenarios$/^(by-hand)$",
 	},
 	{
 		Name:    "epoch-not-compared",
 		Rule:    "Stamps of different caches cannot be compared, though they share a store.",
 		Patches: []weave.Patch{at("clock.go", "epoch != t.epoch || t.cleared.Load() > asOf", "t.cleared.Load() > asOf")},
+		Run:     "^TestScenarios$/^(new-cache)$",
 	},
 	{
 		Name:    "damaged-stamp-trusted",
 		Rule:    "No stamp is larger than a mark, whatever a damaged entry says.",
 		Patches: []weave.Patch{at("clock.go", "	asOf &= clockMask", "	asOf |= 0")},
+		Package: Runtime,
+		Run:     "^(TestMarks)$",
 	},
 	{
 		Name:    "soft-expiry-ignored",
 		Rule:    "An expired entry is not served as current.",
 		Patches: []weave.Patch{at("envelope.go", "if e.seen >= e.soft {", "if e.seen >= e.hard {")},
+		Package: Runtime,
+		Run:     "^(TestStaleIfLoadFails)$",
 	},
 	{
 		Name:    "hard-expiry-ignored",
 		Rule:    "An expired value is not served for longer than stale says.",
 		Patches: []weave.Patch{at("envelope.go", `e.slots) == "" && (e.hard == never || c.now().UnixNano() < e.hard)`, `e.slots) == ""`)},
+		Package: Runtime,
+		Run:     "^(TestSoftTooOld)$",
 	},
 	{
 		Name:    "stale-though-invalidated",
 		Rule:    "An invalidated value is not served as stale.",
 		Patches: []weave.Patch{at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`)},
+		Run:     "^TestScenarios$/^(stale)$",
 	},
 
 	// What an entry depends on.
@@ -74,31 +89,39 @@ var Table = []Mutant{
 		Name:    "result-tags-dropped",
 		Rule:    "An entry depends on the tags taken from its result.",
 		Patches: []weave.Patch{at("flight.go", "completes(func() { loader.DependsResult(tags, f.value) })", "completes(func() {})")},
+		Run:     "^TestScenarios$/^(list-loaded)$",
 	},
 	{
 		Name:    "undecided-stored",
 		Rule:    "A result whose tags cannot be evaluated is not stored.",
 		Patches: []weave.Patch{at("flight.go", "Event{Outcome: Undecided})\n			return 0, false\n", "Event{Outcome: Undecided})\n")},
+		Package: Runtime,
+		Run:     "^(TestJoinedOutcomes)$",
 	},
 	{
 		Name:    "negative-without-tags",
 		Rule:    "An error that is remembered depends on the tags known from the arguments.",
 		Patches: []weave.Patch{at("flight.go", "	slices.Sort(tags.slots)\n", "	if f.err != nil {\n		tags.slots = nil\n	}\n	slices.Sort(tags.slots)\n")},
+		Run:     "^TestScenarios$/^(insert)$",
 	},
 	{
 		Name:    "own-tag-forgotten",
 		Rule:    "An entry depends on its own tag, by which writes invalidate reads.",
 		Patches: []weave.Patch{at("call.go", "	tags.Add(c.key.patternTag(r.name, r.sets))\n", "")},
+		Run:     "^TestScenarios$/^(entry)$",
 	},
 	{
 		Name:    "all-misses-one",
 		Rule:    "An invalidation of all tags of a name reaches what depends on one.",
 		Patches: []weave.Patch{at("tag.go", "	slots = append(slots, t.slot(name, everySet, 0))\n", "")},
+		Run:     "^TestScenarios$/^(insert-fails)$",
 	},
 	{
 		Name:    "one-misses-all",
 		Rule:    "An invalidation of one tag reaches what depends on all of its name.",
 		Patches: []weave.Patch{at("tag.go", "	slots = append(slots, t.slot(name, 0, everySet))\n", "")},
+		Package: Runtime,
+		Run:     "^(TestInvalidateByHand)$",
 	},
 
 	// Who may have the outcome of a load.
@@ -106,26 +129,32 @@ var Table = []Mutant{
 		Name:    "adopt-by-key",
 		Rule:    "Nobody takes the outcome of a load just because it is for the right key.",
 		Patches: []weave.Patch{at("call.go", `return after || f.checkable && e.hitTest(c.read.cache) == ""`, "_ = e; return true")},
+		Run:     "^TestScenarios$/^(join)$",
 	},
 	{
 		Name:    "adopt-without-test",
 		Rule:    "What an earlier load is about to store is taken only if it passes the hit test.",
 		Patches: []weave.Patch{at("call.go", `return after || f.checkable && e.hitTest(c.read.cache) == ""`, "_ = e; return after || f.checkable")},
+		Run:     "^TestScenarios$/^(join)$",
 	},
 	{
 		Name:    "adopt-what-is-not-stored",
 		Rule:    "An error that is not remembered is not for a caller who came after the load began.",
 		Patches: []weave.Patch{at("call.go", `return after || f.checkable && e.hitTest`, `return after || e.hitTest`)},
+		Package: Runtime,
+		Run:     "^(TestJoinedOutcomes)$",
 	},
 	{
 		Name:    "adopt-off-by-one",
 		Rule:    "A load that had begun when the call began is not one that began after it.",
 		Patches: []weave.Patch{at("call.go", "after := f.number > c.before", "after := f.number >= c.before")},
+		Run:     "^TestScenarios$/^(join)$",
 	},
 	{
 		Name:    "refresh-adopts",
 		Rule:    "With a Refresh context, the load begins after the call.",
 		Patches: []weave.Patch{at("call.go", "return f.fresh && f.loaded && after", "return f.fresh && f.loaded")},
+		Run:     "^TestScenarios$/^(forced-refresh)$",
 	},
 	{
 		Name:    "adopt-tainted",
@@ -136,6 +165,8 @@ var Table = []Mutant{
 		Name:    "absence-as-value",
 		Rule:    "That a batch did not return an id is no value for the read of one.",
 		Patches: []weave.Patch{at("call.go", "	case f.absent && f.err == nil && !c.many && f.entry.flags == 0:\n		c.own = true\n		return false\n", "")},
+		Package: Runtime,
+		Run:     "^(TestMayTake)$",
 	},
 	{
 		Name:    "value-not-copied",
@@ -146,6 +177,7 @@ var Table = []Mutant{
 		Name:    "recheck-without-test",
 		Rule:    "What a load finds stored at the last moment has to pass the hit test.",
 		Patches: []weave.Patch{at("flight.go", `if r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e) != "" {`, `if why := r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e); why != "" && why != ReasonInvalidated && why != ReasonMarked {`)},
+		Run:     "^TestScenarios$/^(join|miss)$",
 	},
 	{
 		Name:    "refresh-rechecks",
@@ -158,6 +190,8 @@ var Table = []Mutant{
 		Name:    "abandoned-stored",
 		Rule:    "What was loaded with arguments that may have changed meanwhile is not stored.",
 		Patches: []weave.Patch{at("flight.go", "if f.abandoned.Load() || r.cache.closed.Load() ||", "if r.cache.closed.Load() ||")},
+		Package: Runtime,
+		Run:     "^(TestSharedArguments)$",
 	},
 	{
 		Name:    "lapsed-stored",
@@ -168,11 +202,13 @@ var Table = []Mutant{
 		Name:    "outrun-stored",
 		Rule:    "Nothing is stored over what a younger load has stored.",
 		Patches: []weave.Patch{at("flight.go", "	if f.outrun {\n", "	if false {\n")},
+		Run:     "^TestScenarios$/^(forced-refresh)$",
 	},
 	{
 		Name:    "store-out-of-turn",
 		Rule:    "A younger load's outcome is stored when the older ones' have been.",
 		Patches: []weave.Patch{at("flight.go", "	for _, kept := range first {\n		<-kept\n	}\n", "")},
+		Run:     "^TestScenarios$/^(forced-refresh)$",
 	},
 
 	// How a write invalidates.
@@ -180,26 +216,31 @@ var Table = []Mutant{
 		Name:    "no-marks-before-clock",
 		Rule:    "Words are marked before the clock moves, for loads that make other cached reads.",
 		Patches: []weave.Patch{at("clock.go", "	t.mark(others)\n	clock := t.clock.Add(1)\n	for _, slot := range others {\n		t.removeMark(slot%tableSize, clock)\n", "	clock := t.clock.Add(1)\n	for _, slot := range others {\n		raise(&t.words[slot%tableSize], clock)\n")},
+		Run:     "^TestScenarios$/^(nested)$",
 	},
 	{
 		Name:    "clear-without-mark",
 		Rule:    "Everything is marked before the clock of a Clear moves.",
 		Patches: []weave.Patch{at("clock.go", "	t.markAll()\n	t.releaseAll()\n", "	raise(&t.cleared, t.clock.Add(1))\n")},
+		Run:     "^TestScenarios$/^(by-hand)$",
 	},
 	{
 		Name:    "lowered",
 		Rule:    "A word is raised by maximum: a slower write must not lower it.",
 		Patches: []weave.Patch{at("clock.go", "max(word&clockMask, clock)", "clock")},
+		Run:     "^TestScenarios$/^(writers)$",
 	},
 	{
 		Name:    "tags-before-only",
 		Rule:    "The tags of a write are evaluated after it as well: it may fill in an ID.",
 		Patches: []weave.Patch{at("write.go", "	c.collect(&c.tags)\n	return\n", "	return\n")},
+		Run:     "^TestScenarios$/^(insert)$",
 	},
 	{
 		Name:    "tags-after-only",
 		Rule:    "The tags of a write are evaluated before it as well: it may change an author.",
 		Patches: []weave.Patch{at("write.go", "	c.collect(&c.tags)\n	return\n", "	c.tags.slots = nil\n	c.collect(&c.tags)\n	return\n")},
+		Run:     "^TestScenarios$/^(move)$",
 	},
 	{
 		Name: "invalidate-before-only",
@@ -208,21 +249,25 @@ var Table = []Mutant{
 			at("write.go", "	return call.called, call\n", "	w.cache.table.invalidate(call.tags.slots)\n	return call.called, call\n"),
 			at("write.go", "	if atOnce || c.marks != nil {\n", "	if _ = atOnce; c.marks != nil {\n"),
 		},
+		Run: "^TestScenarios$/^(miss)$",
 	},
 	{
 		Name:    "not-after-failure",
 		Rule:    "A write invalidates whatever it returned: an error may come after the change.",
 		Patches: []weave.Patch{at("write.go", "	if atOnce || c.marks != nil {\n", "	if (atOnce || c.marks != nil) && c.cause != CauseFailed {\n")},
+		Run:     "^TestScenarios$/^(failure)$",
 	},
 	{
 		Name:    "not-after-panic",
 		Rule:    "A write that panicked invalidates.",
 		Patches: []weave.Patch{at("write.go", "	if c.cancel != nil {\n		defer c.cancel()\n", "	if value := recover(); value != nil {\n		panic(value)\n	}\n	if c.cancel != nil {\n		defer c.cancel()\n")},
+		Run:     "^TestScenarios$/^(panic)$",
 	},
 	{
 		Name:    "blank-not-widened",
 		Rule:    "If a write failed, an argument that it was to fill in stands for all.",
 		Patches: []weave.Patch{at("tags.go", "if !done || t.blank && t.result == resultUnknown {", "if !done {")},
+		Run:     "^TestScenarios$/^(insert-fails)$",
 	},
 
 	// Writes in doubt, marks and leases.
@@ -230,6 +275,7 @@ var Table = []Mutant{
 		Name:    "doubt-not-marked",
 		Rule:    "A write in doubt marks its tags: it may land later.",
 		Patches: []weave.Patch{at("lease.go", "if cause == CauseAmbiguous && stale.any() {", "if cause == CauseAmbiguous && stale.any() && false {")},
+		Run:     "^TestScenarios$/^(late)$",
 	},
 	{
 		Name:    "ended-context-not-in-doubt",
@@ -240,11 +286,13 @@ var Table = []Mutant{
 		Name:    "lease-forgotten",
 		Rule:    "A lease ends.",
 		Patches: []weave.Patch{at("lease.go", "		c.lend(stale, c.doubtLease)\n", "")},
+		Run:     "^TestScenarios$/^(late)$",
 	},
 	{
 		Name:    "release-without-clock",
 		Rule:    "As a mark goes out a new clock goes in.",
 		Patches: []weave.Patch{at("clock.go", "	for _, slot := range marked {\n		t.removeMark(slot%tableSize, clock)\n", "	for _, slot := range marked {\n		t.removeMark(slot%tableSize, 0)\n")},
+		Run:     "^TestScenarios$/^(late)$",
 	},
 	{
 		Name: "release-in-two-steps",
@@ -253,26 +301,32 @@ var Table = []Mutant{
 			at("clock.go", "	for _, slot := range marked {\n		t.removeMark(slot%tableSize, clock)\n", "	for _, slot := range marked {\n		t.removeMark(slot%tableSize, 0)\n		raise(&t.words[slot%tableSize], clock)\n"),
 			at("clock.go", "	for _, slot := range others {\n		t.removeMark(slot%tableSize, clock)\n", "	for _, slot := range others {\n		t.removeMark(slot%tableSize, 0)\n		raise(&t.words[slot%tableSize], clock)\n"),
 		},
+		Run: "^TestScenarios$/^(guarded)$",
 	},
 	{
 		Name:    "others-after-marked",
 		Rule:    "Of a guarded write, no mark goes out before all it has changed fails the test.",
 		Patches: []weave.Patch{at("clock.go", "	t.mark(others)\n	clock := t.clock.Add(1)\n	for _, slot := range others {\n		t.removeMark(slot%tableSize, clock)\n	}\n	for _, slot := range marked {\n		t.removeMark(slot%tableSize, clock)\n", "	clock := t.clock.Add(1)\n	for _, slot := range marked {\n		t.removeMark(slot%tableSize, clock)\n	}\n	for _, slot := range others {\n		raise(&t.words[slot%tableSize], clock)\n")},
+		Run:     "^TestScenarios$/^(guarded-insert|guarded-move)$",
 	},
 	{
 		Name:    "mark-as-flag",
 		Rule:    "Marks are counts: writes overlap.",
 		Patches: []weave.Patch{at("clock.go", "if word.CompareAndSwap(old, old+oneMark) {", "if word.CompareAndSwap(old, old|oneMark) {")},
+		Run:     "^TestScenarios$/^(late-twice)$",
 	},
 	{
 		Name:    "mark-not-spilled",
 		Rule:    "Marks beyond what a word can hold are counted elsewhere.",
 		Patches: []weave.Patch{at("clock.go", "			t.spilled[i]++\n", "")},
+		Package: Runtime,
+		Run:     "^(TestMarksSpill)$",
 	},
 	{
 		Name:    "released-twice",
 		Rule:    "A mark is released by the writer or by its lease, not by both.",
 		Patches: []weave.Patch{at("lease.go", "if l == nil || l.ended.Swap(true) {", "if l == nil {")},
+		Run:     "^TestScenarios$/^(guarded-late|late-twice)$",
 	},
 
 	// Guarded writes.
@@ -280,16 +334,19 @@ var Table = []Mutant{
 		Name:    "guard-not-taken",
 		Rule:    "A guarded write marks before it is made.",
 		Patches: []weave.Patch{at("write.go", "	cache.table.mark(slots)\n", "")},
+		Run:     "^TestScenarios$/^(guarded)$",
 	},
 	{
 		Name:    "guard-without-result",
 		Rule:    "A guarded write marks all of a tag that depends on its result.",
 		Patches: []weave.Patch{at("write.go", "		tags(&call.tags) // once more: what depends on the result as *\n", "")},
+		Run:     "^TestScenarios$/^(guarded-insert|guarded-move)$",
 	},
 	{
 		Name:    "commit-not-guarded",
 		Rule:    "With guarded writes, a transaction marks before its commit.",
 		Patches: []weave.Patch{at("tx.go", "	if t.cache.guardLease == 0 {\n", "	if true {\n")},
+		Run:     "^TestScenarios$/^(guarded-transaction)$",
 	},
 	{
 		Name:    "guard-without-deadline",
@@ -302,26 +359,31 @@ var Table = []Mutant{
 		Name:    "transaction-looks-up",
 		Rule:    "In a transaction, reads go to the database.",
 		Patches: []weave.Patch{at("control.go", "!c.bypass && !c.refresh && c.transaction(cache) == nil", "!c.bypass && !c.refresh")},
+		Run:     "^TestScenarios$/^(transaction)$",
 	},
 	{
 		Name:    "transaction-fills",
 		Rule:    "What a transaction reads is not stored.",
 		Patches: []weave.Patch{at("load.go", "	case key.control.transaction(r.cache) != nil:\n		return Bypassed, ReasonTransaction\n", "")},
+		Run:     "^TestScenarios$/^(transaction-loaded)$",
 	},
 	{
 		Name:    "not-collected",
 		Rule:    "What a transaction wrote is invalidated after its commit.",
 		Patches: []weave.Patch{at("tx.go", "left, atOnce bool) {\n	if c == nil {", "left, atOnce bool) {\n	if true {")},
+		Run:     "^TestScenarios$/^(transaction)$",
 	},
 	{
 		Name:    "invalidate-before-commit",
 		Rule:    "A transaction invalidates when its commit has returned.",
 		Patches: []weave.Patch{at("tx.go", "	defer func() { reloads = t.finish(cause, marked, true, err == nil && cause == CauseTransaction) }()\n", "	reloads = t.finish(CauseTransaction, marked, true, true)\n	_ = cause\n")},
+		Run:     "^TestScenarios$/^(transaction)$",
 	},
 	{
 		Name:    "ended-before-invalidation",
 		Rule:    "A transaction has not ended before it has invalidated.",
 		Patches: []weave.Patch{at("tx.go", "	if commit || !left {\n		if p.ambiguous {\n", "	if t.commits == 0 || t.commits == 1 && committed {\n		t.ended.Store(true)\n	}\n	if commit || !left {\n		if p.ambiguous {\n")},
+		Run:     "^TestScenarios$/^(transaction)$",
 	},
 	{
 		Name:    "ended-collects",
@@ -332,11 +394,13 @@ var Table = []Mutant{
 		Name:    "doubt-about-commit-ignored",
 		Rule:    "A commit that fails in doubt marks what it may still change.",
 		Patches: []weave.Patch{at("tx.go", "	if !t.cache.inDoubt(t.ctx, err) {\n", "	if true {\n")},
+		Run:     "^TestScenarios$/^(late-commit)$",
 	},
 	{
 		Name:    "inner-commit-not-invalidated",
 		Rule:    "An inner transaction that is committed invalidates: it may be one of its own.",
 		Patches: []weave.Patch{at("tx.go", "	if commit || !left {\n		if p.ambiguous {\n", "	if !left {\n		if p.ambiguous {\n")},
+		Run:     "^TestScenarios$/^(transactions)$",
 	},
 	{
 		Name: "inner-only",
@@ -345,11 +409,14 @@ var Table = []Mutant{
 			at("tx.go", "			left = true\n			p.reloads = nil\n", "			return true, atOnce\n"),
 			at("tx.go", "			added, failed := outer.add(p)\n", "			added, failed := false, false\n"),
 		},
+		Run: "^TestScenarios$/^(transactions)$",
 	},
 	{
 		Name:    "collected-by-innermost",
 		Rule:    "All transactions around a write collect it at once: the outer one may end first.",
 		Patches: []weave.Patch{at("tx.go", "			left = true\n			p.reloads = nil\n", "			return true, atOnce\n")},
+		Package: Runtime,
+		Run:     "^(TestOuterCommitBeforeInnerEnd)$",
 	},
 	{
 		Name:    "collected-on-return",
@@ -370,16 +437,22 @@ var Table = []Mutant{
 		Name:    "commit-again-has-ended",
 		Rule:    "Until a further commit returns, a transaction has not ended.",
 		Patches: []weave.Patch{at("tx.go", "	t.ended.Store(false)\n", "")},
+		Package: Runtime,
+		Run:     "^(TestCommitAfterEnd)$",
 	},
 	{
 		Name:    "by-hand-not-collected",
 		Rule:    "What is invalidated by hand in a transaction is invalidated again when that ends.",
 		Patches: []weave.Patch{at("cache.go", "	control.collect(c, pending{slots: all.slots, names: all.names})\n", "")},
+		Package: Runtime,
+		Run:     "^(TestInvalidateByHandInATransaction)$",
 	},
 	{
 		Name:    "clear-not-collected",
 		Rule:    "A Clear in a transaction clears again when that ends.",
 		Patches: []weave.Patch{at("cache.go", "	control.collect(c, pending{clear: true})\n", "")},
+		Package: Runtime,
+		Run:     "^(TestInvalidateByHandInATransaction)$",
 	},
 }
 
