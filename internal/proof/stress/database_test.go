@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cachegen/cachegen/internal/proof/history"
@@ -46,6 +47,7 @@ type database struct {
 	lease   time.Duration // within which a write that is late is committed
 	writing chan struct{} // holds whoever may write
 	late    sync.WaitGroup
+	doubt   atomic.Pointer[time.Time] // when the lease of the last write that is late ends, about
 
 	mu      sync.Mutex
 	posts   [posts + 1]row
@@ -124,7 +126,23 @@ func (d *database) read(ctx context.Context, query func()) error {
 	query()
 	d.mu.Unlock()
 	d.dice.pause()
+	d.outlastDoubt(ctx)
 	return nil
+}
+
+// outlastDoubt makes some queries that were made shortly before the end of a lease
+// return shortly after it: what they have read may be from before the late commit.
+func (d *database) outlastDoubt(ctx context.Context) {
+	end := d.doubt.Load()
+	if end == nil || d.dice.n(2) > 0 {
+		return
+	}
+	if left := time.Until(*end); left > 0 && left < 5*time.Millisecond {
+		select {
+		case <-time.After(left + 5*time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
 
 func (d *database) Post(ctx context.Context, id int64) (Post, error) {
@@ -401,7 +419,6 @@ func (d *database) write(ctx context.Context, plan func() (change, error)) error
 		}
 		return err
 	}
-	began := time.Now()
 	d.dice.pause()
 	select {
 	case d.writing <- struct{}{}:
@@ -415,20 +432,25 @@ func (d *database) write(ctx context.Context, plan func() (change, error)) error
 		<-d.writing
 		return err
 	}
-	return d.finish(ctx, began, attemptOf(ctx), false, change)
+	return d.finish(ctx, attemptOf(ctx), false, change)
 }
 
 // finish commits changes, or not, and gives the right to write back: a transaction
 // keeps it until then, but a single write that is late leaves it to others meanwhile.
-func (d *database) finish(ctx context.Context, began time.Time, a *attempt, keep bool, changes ...change) error {
+func (d *database) finish(ctx context.Context, a *attempt, keep bool, changes ...change) error {
 	fault := d.faults.ofWrite()
 	if fault.late() {
 		if !keep {
 			<-d.writing
 		}
-		// The lease of the marks begins when the call returns: later than this.
 		a.expect()
+		began := time.Now() // the lease of the marks does later, when the call returns
 		delay := time.Duration(d.dice.n(int(d.lease)))
+		if d.dice.oneIn(2) {
+			delay = d.lease - time.Duration(d.dice.n(3000))*time.Microsecond // only just in time
+		}
+		end := began.Add(d.lease)
+		d.doubt.Store(&end)
 		d.late.Go(func() {
 			<-time.After(delay)
 			d.mu.Lock()
@@ -514,7 +536,7 @@ func openTx(ctx context.Context) *transaction {
 
 func (tx *transaction) commit() error {
 	tx.ended = true
-	return tx.d.finish(tx.ctx, time.Now(), tx.attempt, true, tx.changes...)
+	return tx.d.finish(tx.ctx, tx.attempt, true, tx.changes...)
 }
 
 func (tx *transaction) rollback() {
