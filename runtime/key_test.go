@@ -195,6 +195,11 @@ func TestReleasedKeyIsEmpty(t *testing.T) {
 	}
 }
 
+// named is a type whose name holds that of another package.
+type named[T any] struct{}
+
+func (named[T]) MarshalText() ([]byte, error) { return nil, nil }
+
 func TestRenderValues(t *testing.T) {
 	for _, test := range []struct {
 		write func(*Key)
@@ -208,6 +213,7 @@ func TestRenderValues(t *testing.T) {
 		{func(k *Key) { k.Some(); k.Struct(2); k.Int(1); k.String("a\n") }, `{1 "a\n"}`},
 		{func(k *Key) { intMap(k, map[int]string{2: "b", 1: "a"}) }, `map[1:"a" 2:"b"]`},
 		{func(k *Key) { a := netip.MustParseAddr("::1"); k.Interface(&a); k.Interface(big.NewInt(3)) }, `*netip.Addr(0x00000000000000000000000000000001), *big.Int("3")`},
+		{func(k *Key) { k.Interface(&time.Time{}); k.Interface(named[netip.Addr]{}) }, `*time.Time(0x01000000000000000000000000ffff), runtime.named[net/netip.Addr]("")`},
 		{func(k *Key) { k.String(strings.Repeat("ä", 100)) }, `"` + strings.Repeat("ä", 32) + `…"`},
 		{func(k *Key) { k.Bytes(make([]byte, 100)) }, `0x` + strings.Repeat("00", 32) + `…`},
 		{func(k *Key) {
