@@ -274,7 +274,7 @@ func (s *source) arguments() *arguments {
 	if n := s.n(4) - 1; n >= 0 {
 		a.Big = new(big.Int).SetBytes([]byte(s.text()))
 	}
-	anything := []any{nil, a.Addr, &addrs[0], netip.AddrPort{}, big.NewInt(0), big.NewInt(7), new(big.Float), time.Time{}, &time.Time{}}
+	anything := []any{nil, addrs[0], &addrs[0], netip.AddrPort{}, big.NewInt(0), big.NewInt(7), new(big.Float), time.Time{}, &time.Time{}}
 	a.Any.value = anything[s.n(len(anything))]
 	for range s.n(4) {
 		a.Inner = &inner{Next: a.Inner}
@@ -336,23 +336,44 @@ func FuzzKey(f *testing.F) {
 			pairs = append(pairs, [2][]byte{one, near})
 		}
 		for _, p := range pairs {
-			a, b := (*source)(&p[0]).arguments(), (*source)(&p[1]).arguments()
-			keyA, keyB := encoded(a.write), encoded(b.write)
-			if keyA == nil || keyB == nil {
-				t.Fatalf("a key fails\n%+v\n%+v", a, b)
-			}
-			if !bytes.Equal(keyA, encoded(a.write)) {
-				t.Fatalf("one call has two keys\n%+v", a)
-			}
-			equal := cmp.Equal(a, b, sameArgument)
-			if same := bytes.Equal(keyA, keyB); same != equal {
-				t.Fatalf("equal arguments: %v, equal keys: %v\n%+v\n%+v", equal, same, a, b)
-			}
-			if !equal && (bytes.HasPrefix(keyA, keyB) || bytes.HasPrefix(keyB, keyA)) {
-				t.Fatalf("one key is a prefix of another\n%+v\n%+v", a, b)
-			}
+			checkKeys(t, p[0], p[1])
 		}
 	})
+}
+
+// checkKeys fails the test unless the arguments made of two sources have one key if
+// and only if they are equal, and otherwise none that is the beginning of the other.
+func checkKeys(t *testing.T, one, two source) {
+	t.Helper()
+	a, b := one.arguments(), two.arguments()
+	keyA, keyB := encoded(a.write), encoded(b.write)
+	if keyA == nil || keyB == nil {
+		t.Fatalf("a key fails\n%+v\n%+v", a, b)
+	}
+	if !bytes.Equal(keyA, encoded(a.write)) {
+		t.Fatalf("one call has two keys\n%+v", a)
+	}
+	equal := cmp.Equal(a, b, sameArgument)
+	if same := bytes.Equal(keyA, keyB); same != equal {
+		t.Fatalf("equal arguments: %v, equal keys: %v\n%+v\n%+v", equal, same, a, b)
+	}
+	if !equal && (bytes.HasPrefix(keyA, keyB) || bytes.HasPrefix(keyB, keyA)) {
+		t.Fatalf("one key is a prefix of another\n%+v\n%+v", a, b)
+	}
+}
+
+// Arguments that differ in one choice, of which every one is tried.
+func TestKeysOfNeighbours(t *testing.T) {
+	for _, fill := range []byte{0, 1, 2, 3} {
+		base := source(bytes.Repeat([]byte{fill}, 80))
+		for at := range base {
+			for b := range byte(12) {
+				near := slices.Clone(base)
+				near[at] = b
+				checkKeys(t, base, near)
+			}
+		}
+	}
 }
 
 // FuzzRender renders arbitrary bytes as a key and as a tag: it ends, what comes out
@@ -361,6 +382,7 @@ func FuzzRender(f *testing.F) {
 	for _, key := range vectorKeys {
 		f.Add(encoded(key.write))
 	}
+	f.Add(encoded(func(k *Key) { k.bytes(kindInterface, bytes.Repeat([]byte("long"), 200)) }))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, cut := range []bool{false, true} {
 			var b strings.Builder

@@ -93,6 +93,69 @@ func TestKeyMapsAreSorted(t *testing.T) {
 	}
 }
 
+// Arguments that would run together if anything were left out of the encoding: no
+// two of a group have one key, or one that is the beginning of the other's.
+func TestKeysDoNotRunTogether(t *testing.T) {
+	texts := func(k *Key, values ...string) {
+		for _, v := range values {
+			k.String(v)
+		}
+	}
+	pairs := func(k *Key, values ...string) {
+		entries := k.Map(len(values)/2, false)
+		for i := 0; i < len(values); i += 2 {
+			entries.Entry()
+			texts(k, values[i:i+2]...)
+		}
+		entries.End()
+	}
+	for name, group := range map[string][]func(*Key){
+		"strings": {
+			func(k *Key) { texts(k, "ab", "c") }, func(k *Key) { texts(k, "a", "bc") }, func(k *Key) { texts(k, "", "abc") },
+			func(k *Key) { texts(k, "a\x0a", "c") }, func(k *Key) { texts(k, "a", "\x0ac") }, func(k *Key) { texts(k, "a\x0a\x01", "") },
+		},
+		"bytes": {
+			func(k *Key) { k.Bytes([]byte{1, 0x0b}); k.Bytes(nil) }, func(k *Key) { k.Bytes([]byte{1}); k.Bytes([]byte{1}) },
+			func(k *Key) { k.Bytes(nil); k.Bytes([]byte{1}) }, func(k *Key) { k.Bytes([]byte{}); k.Bytes([]byte{1}) },
+		},
+		"lists": {
+			func(k *Key) { k.List(1); texts(k, "a", "b") }, func(k *Key) { k.List(2); texts(k, "a", "b") },
+			func(k *Key) { k.List(0); texts(k, "a", "b") }, func(k *Key) { k.List(-1); texts(k, "a", "b") },
+		},
+		"lists of lists": {
+			func(k *Key) { k.List(2); k.List(1); texts(k, "a"); k.List(0) }, func(k *Key) { k.List(2); k.List(0); k.List(1); texts(k, "a") },
+			func(k *Key) { k.List(1); k.List(1); texts(k, "a"); k.List(0) }, func(k *Key) { k.List(2); k.List(-1); k.List(1); texts(k, "a") },
+		},
+		"maps": {
+			func(k *Key) { pairs(k, "a", "b"); texts(k, "c", "d") }, func(k *Key) { pairs(k, "a", "b", "c", "d") },
+			func(k *Key) { pairs(k); texts(k, "a", "b", "c", "d") }, func(k *Key) { pairs(k, "c", "d"); texts(k, "a", "b") },
+			func(k *Key) { pairs(k, "a", "d", "c", "b") }, func(k *Key) { k.Map(0, true).End(); texts(k, "a", "b", "c", "d") },
+		},
+		"pointers": {
+			func(k *Key) { k.Nil() }, func(k *Key) { k.Some(); k.Nil() }, func(k *Key) { k.Some(); k.Some(); k.Nil() },
+			func(k *Key) { k.Some(); k.List(0) },
+		},
+		"structs": {
+			func(k *Key) { k.Struct(1); texts(k, "a", "b") }, func(k *Key) { k.Struct(2); texts(k, "a", "b") }, func(k *Key) { texts(k, "a", "b") },
+		},
+		"kinds": {
+			func(k *Key) { k.Int(1) }, func(k *Key) { k.Uint(1) }, func(k *Key) { k.Uint(2) }, func(k *Key) { k.Bool(true) },
+			func(k *Key) { k.String("1") }, func(k *Key) { k.Bytes([]byte("1")) }, func(k *Key) { k.bytes(kindText, []byte("1")) },
+			func(k *Key) { k.bytes(kindBinary, []byte("1")) }, func(k *Key) { k.Float32(1) }, func(k *Key) { k.Float64(1) },
+			func(k *Key) { k.Complex64(1) }, func(k *Key) { k.Complex128(1) }, func(k *Key) { k.Any() }, func(k *Key) { k.Nil() },
+			func(k *Key) { k.List(1) }, func(k *Key) { k.Struct(1) }, func(k *Key) { pairs(k, "1", "1") }, func(k *Key) { k.Time(time.Unix(1, 0)) },
+		},
+	} {
+		for i, write := range group {
+			for j, other := range group {
+				if i != j && bytes.HasPrefix(encoded(write), encoded(other)) {
+					t.Errorf("%s: %x begins with %x", name, encoded(write), encoded(other))
+				}
+			}
+		}
+	}
+}
+
 type failing struct{ how string }
 
 func (f failing) MarshalText() ([]byte, error) {
