@@ -194,7 +194,7 @@ func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string
 	if !ok {
 		return ReasonAbsent
 	}
-	if !e.parse(data) {
+	if !e.open(data) {
 		return r.damaged(ctx, stripe)
 	}
 	long := e.flags&flagLong != 0
