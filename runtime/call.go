@@ -311,6 +311,7 @@ func (c *call[V]) take(ctx context.Context) {
 	if !c.many {
 		c.err = f.err
 	}
+	c.key.overtaken = f.overtaken
 	c.record(ctx, outcome, reason, f.stored)
 }
 

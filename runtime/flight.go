@@ -57,10 +57,11 @@ type flight[V any] struct {
 	tried     bool // to encode the value
 	encoded   bool // the value, as the entry's payload
 	stored    bool
-	checkable bool // the hit test means something: the outcome is one to be stored, all its tags are known
-	lapsed    bool // the load of an infallible read was still running at its deadline
-	tainted   bool // the arguments may have changed during the load
-	ended     bool // without a panic
+	overtaken Reason // why it is not, if an invalidation or a mark is to blame
+	checkable bool   // the hit test means something: the outcome is one to be stored, all its tags are known
+	lapsed    bool   // the load of an infallible read was still running at its deadline
+	tainted   bool   // the arguments may have changed during the load
+	ended     bool   // without a panic
 }
 
 func (r *Read[V]) flightsStarted() uint64 {
@@ -400,8 +401,8 @@ func (r *Read[V]) mayKeep(f *flight[V]) bool {
 // keep stores the outcome, and reports whether it did.
 func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	e := &f.entry
-	if e.hitTest(r.cache) != "" {
-		r.stats.note(f.ctx, 0, countOvertaken, Event{Outcome: Overtaken})
+	if f.overtaken = e.hitTest(r.cache); f.overtaken != "" {
+		r.stats.note(f.ctx, 0, countOvertaken, Event{Outcome: Overtaken, Reason: f.overtaken})
 		return false
 	}
 	stored := *e

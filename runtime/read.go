@@ -296,6 +296,7 @@ func (r *Read[V]) record(ctx context.Context, stats *methodStats, key *Key, outc
 		Outcome:    outcome,
 		Reason:     reason,
 		Stored:     stored,
+		Overtaken:  key.overtaken,
 		Duration:   r.cache.now().Sub(key.began),
 	}
 	if trace != nil {
