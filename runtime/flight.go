@@ -3,7 +3,6 @@ package cacheruntime
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -260,9 +259,8 @@ func (f *flight[V]) isFailure() bool {
 // recheck looks for an entry that an earlier flight stored after the caller had
 // looked for one. It reports whether there is one, which is the outcome then.
 func (r *Read[V]) recheck(f *flight[V]) bool {
-	var digest [sha256.Size]byte
 	var e entry
-	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e) != "" {
+	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e) != "" {
 		return false
 	}
 	value, err, ok := r.answer(&e, NewDecoder(e.payload))
@@ -289,7 +287,8 @@ func (r *Read[V]) finish(ctx context.Context, f *flight[V], loader Loader[V]) {
 		ttl = 0
 	}
 	slices.Sort(tags.slots)
-	e.slots = appendSlots(nil, slices.Compact(tags.slots))
+	tags.slots = slices.Compact(tags.slots)
+	e.slots = appendSlots(make([]byte, 0, slotSize*len(tags.slots)), tags.slots)
 	// Of what is not stored, an error say, nothing proves that it is current: its
 	// tags need not be ones that an insert invalidates.
 	f.checkable = known && ttl > 0
@@ -422,14 +421,13 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	if e.flags == 0 && stored.soft < never-int64(r.cfg.Stale) {
 		stored.hard += int64(r.cfg.Stale)
 	}
-	var digest [sha256.Size]byte
 	if len(f.key) > maxStoreKey {
 		stored.flags |= flagLong
 		stored.key = []byte(f.key)
 	}
 	err := errStorePanicked
 	completes(func() {
-		err = r.cache.set(f.ctx, storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
+		err = r.cache.set(f.ctx, storeKey(f.key, nil), appendEntry(make([]byte, 0, stored.size()), &stored))
 	})
 	if err != nil {
 		r.stats.note(f.ctx, 0, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
