@@ -15,8 +15,6 @@ type scenario struct {
 	// guarded is with WithGuardedWrites, and judged accordingly: no read may see
 	// less than one that had returned before it began.
 	guarded bool
-	// preemptions bounds the exhaustive search; 0 is without a bound.
-	preemptions int
 	// setup runs before the threads, unscheduled.
 	setup func(w *world)
 	// threads adds the clients.
@@ -91,9 +89,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "join",
-		why:         "who comes after a write meets a load that began before it",
-		preemptions: 2,
+		name: "join",
+		why:  "who comes after a write meets a load that began before it",
 		threads: func(w *world) {
 			w.thread("reader1", w.gets(1))
 			w.thread("reader2", w.gets(1))
@@ -101,10 +98,9 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "writers",
-		why:         "two writes of one row",
-		preemptions: 2,
-		setup:       warmUp,
+		name:  "writers",
+		why:   "two writes of one row",
+		setup: warmUp,
 		threads: func(w *world) {
 			w.thread("writer1", w.updates(succeeds, 1))
 			w.thread("writer2", w.updates(succeeds, 1))
@@ -187,9 +183,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "insert joined",
-		why:         "who comes after an insert meets a load that has not seen it",
-		preemptions: 2,
+		name: "insert joined",
+		why:  "who comes after an insert meets a load that has not seen it",
 		threads: func(w *world) {
 			w.thread("reader1", w.gets(3))
 			w.thread("reader2", w.gets(3))
@@ -223,9 +218,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "late twice",
-		why:         "two writes of one row are in doubt, one of them for longer",
-		preemptions: 1,
+		name: "late twice",
+		why:  "two writes of one row are in doubt, one of them for longer",
 		threads: func(w *world) {
 			w.thread("writer1", w.updates(lands, 1))
 			w.thread("writer2", w.updates(lands, 1))
@@ -233,9 +227,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "late and sure",
-		why:         "a write in doubt, and another one of the same row that is not",
-		preemptions: 2,
+		name: "late and sure",
+		why:  "a write in doubt, and another one of the same row that is not",
 		threads: func(w *world) {
 			w.thread("writer1", w.updates(lands, 1))
 			w.thread("writer2", w.updates(succeeds, 1))
@@ -243,10 +236,9 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "eviction",
-		why:         "entries are given up at any time",
-		preemptions: 2,
-		setup:       warmUp,
+		name:  "eviction",
+		why:   "entries are given up at any time",
+		setup: warmUp,
 		threads: func(w *world) {
 			w.thread("reader", w.gets(1), w.gets(1))
 			w.thread("writer", w.updates(succeeds, 1))
@@ -262,9 +254,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "batch joined",
-		why:         "who reads a row after a write meets a batch that began before it",
-		preemptions: 2,
+		name: "batch joined",
+		why:  "who reads a row after a write meets a batch that began before it",
 		threads: func(w *world) {
 			w.thread("reader1", w.gives(1, 2))
 			w.thread("reader2", w.gets(1))
@@ -272,9 +263,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "batches",
-		why:         "two batches share a row, after a write",
-		preemptions: 1,
+		name: "batches",
+		why:  "two batches share a row, after a write",
 		threads: func(w *world) {
 			w.thread("reader1", w.gives(1, 2))
 			w.thread("reader2", w.gives(1, 3))
@@ -290,7 +280,6 @@ var scenarios = []scenario{
 			w.thread("writer", w.updates(succeeds, 1))
 			w.plan.Thread("time", func() { schedule.Elapse(time.Second) })
 		},
-		preemptions: 2,
 	},
 	{
 		name: "refresh",
@@ -368,10 +357,9 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "by hand",
-		why:         "a change that the cache is told of",
-		preemptions: 2,
-		setup:       warmUp,
+		name:  "by hand",
+		why:   "a change that the cache is told of",
+		setup: warmUp,
 		threads: func(w *world) {
 			w.thread("writer", func(c string) {
 				w.write(c, "Invalidate", background, succeeds, func(ctx context.Context) error {
@@ -430,11 +418,10 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "guarded",
-		why:         "nobody sees the old after somebody saw the new",
-		guarded:     true,
-		preemptions: 2,
-		setup:       warmUp,
+		name:    "guarded",
+		why:     "nobody sees the old after somebody saw the new",
+		guarded: true,
+		setup:   warmUp,
 		threads: func(w *world) {
 			w.thread("reader1", w.gets(1))
 			w.thread("reader2", w.gets(1))
@@ -442,11 +429,10 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "guarded readers",
-		why:         "three readers, one of whom loads past the cache",
-		guarded:     true,
-		preemptions: 1,
-		setup:       warmUp,
+		name:    "guarded readers",
+		why:     "three readers, one of whom loads past the cache",
+		guarded: true,
+		setup:   warmUp,
 		threads: func(w *world) {
 			w.thread("reader1", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
 			w.thread("reader2", w.gets(1))
@@ -465,11 +451,10 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "guarded insert",
-		why:         "what is inserted is not known before",
-		guarded:     true,
-		preemptions: 2,
-		setup:       warmUp,
+		name:    "guarded insert",
+		why:     "what is inserted is not known before",
+		guarded: true,
+		setup:   warmUp,
 		threads: func(w *world) {
 			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 3) }, w.gets(3))
 			w.thread("writer", w.inserts(succeeds))

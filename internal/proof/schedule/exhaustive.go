@@ -17,6 +17,30 @@ type Limits struct {
 	Schedules int
 }
 
+// Search runs the program under more and more of its schedules (iterative context
+// bounding: Musuvathi and Qadeer, PLDI 2007): all without preemptions, all with one at
+// most, with two, and then all there are, until it has run as many as the budget allows.
+// So it finds what needs few preemptions first, and the reports are easy to read.
+func Search(t *testing.T, program Program, budget int) (result Result) {
+	result.Preemptions = None
+	for _, bound := range []int{0, 1, 2, -1} {
+		limits := Limits{Preemptions: bound, Schedules: budget - result.Schedules}
+		if limits.Schedules <= 0 {
+			break
+		}
+		r := All(t, program, limits)
+		result.Schedules += r.Schedules
+		result.Steps += r.Steps
+		result.Failure = r.Failure
+		result.Complete = r.Complete && bound < 0
+		if r.Failure != nil || !r.Complete {
+			break
+		}
+		result.Preemptions = bound
+	}
+	return result
+}
+
 // A node is a choice among threads, at one step of a schedule.
 type node struct {
 	can         []string        // by name
