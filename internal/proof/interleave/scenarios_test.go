@@ -381,6 +381,22 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name:  "clear",
+		why:   "a load is answered by the cache while that is being cleared",
+		setup: func(w *world) { w.rows.Get(background, 2) },
+		threads: func(w *world) {
+			w.thread("clearer", func(c string) {
+				w.write(c, "Clear", background, succeeds, func(ctx context.Context) error {
+					if err := w.db.Update(ctx, 2); err != nil {
+						return err
+					}
+					return w.cache.Clear(ctx)
+				})
+			})
+			w.thread("reader", w.pages(2), w.pages(2))
+		},
+	},
+	{
 		name:  "entry",
 		why:   "one entry is invalidated by its arguments, and all of a method",
 		setup: warmUp,

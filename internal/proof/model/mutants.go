@@ -4,7 +4,7 @@ package model
 type Mutant struct {
 	Name  string
 	Rule  string // that is broken
-	Scope string // that finds it out; "" if nothing is found in any, for harmless ones
+	Scope string // that finds it out; of a harmless one, the scope where it would show
 	fault fault
 }
 
@@ -116,11 +116,11 @@ func Mutants() []Mutant {
 // scopes that there are.
 func Harmless() []Mutant {
 	return []Mutant{
-		{"store without testing", "what was overtaken is not stored: the next hit test fails anyhow", "", storeBlindly},
-		{"words before the clock", "the clock moves before the words: raised to what the clock will be, they cost a load at worst", "", wordsAhead},
-		{"marked words first", "a release begins with the words that were not marked: they are marked before the clock moves, so the order is free", "", markedFirst},
-		{"stamp of the entry replaced", "a load in the background has a stamp of its own: an older one only makes it stale early", "", backgroundKeepsStamp},
-		{"stale value tested once", "an expired value is tested when it is found and again when it is served: both are after the call began", "", staleTestedOnce},
+		{"store without testing", "what was overtaken is not stored: the next hit test fails anyhow", "late commit", storeBlindly},
+		{"words before the clock", "the clock moves before the words: raised to what the clock will be, they cost a load at worst", "nested", wordsAhead},
+		{"marked words first", "a release begins with the words that were not marked: they are marked before the clock moves, so the order is free", "guarded insert", markedFirst},
+		{"stamp of the entry replaced", "a load in the background has a stamp of its own: an older one only makes it stale early", "background", backgroundKeepsStamp},
+		{"stale value tested once", "an expired value is tested when it is found and again when it is served: both are after the call began", "expiry", staleTestedOnce},
 	}
 }
 

@@ -36,7 +36,7 @@ func scopes(f fault) []Scope {
 			procs: many(readers(2, read{}), writer("writer 1", f.write(plain(word0)), 0), writer("writer 2", f.write(plain(word0)), 0)),
 		},
 		{
-			Name: "two tags", Why: "entries that depend on several words, each with its writer",
+			Name: "two tags", large: true, Why: "entries that depend on several words, each with its writer",
 			keys: []string{"page(7)"}, words: []string{"post(7)", "author(1)"}, depends: []words{word0 | word1}, cached: 1,
 			procs: many(readers(2, read{}), writer("writer 1", f.write(plain(word0)), 0), writer("writer 2", f.write(plain(word1)), 0)),
 		},
@@ -211,7 +211,7 @@ func scopes(f fault) []Scope {
 			),
 		},
 		{
-			Name: "expiry", Why: "values that have expired, and are served if loads fail or take too long",
+			Name: "expiry", large: true, Why: "values that have expired, and are served if loads fail or take too long",
 			keys: one, words: one, depends: tag, cached: 1, ttl: true, fails: true,
 			procs: many(
 				reader("reader 1", read{soft: true}), reader("reader 2", read{}),
@@ -264,7 +264,7 @@ func scopes(f fault) []Scope {
 			),
 		},
 		{
-			Name: "guarded insert", Why: "a guarded write that fills in the ID: all of the tag is marked before it",
+			Name: "guarded insert", large: true, Why: "a guarded write that fills in the ID: all of the tag is marked before it",
 			keys: []string{"post(7)", "feed"}, words: []string{"post(*)", "any post", "post(7)"}, depends: []words{word0 | word2, word1}, cached: 1, linear: true,
 			notFound: true, negative: true,
 			procs: many(

@@ -94,6 +94,9 @@ var (
 	// is no history.
 	noHistory = regexp.MustCompile(`does something else when it is run again|has not ended after`)
 	schedules = regexp.MustCompile(`found after \d+ schedules`)
+	// panicked is how a test of the runtime may end that was handed what it cannot
+	// be: a nil pointer, say.
+	panicked = regexp.MustCompile(`(?ms)^panic: .*cacheruntime\.(Test\w+)\(`)
 	// otherEnds are those of a test binary that has not come to judge anything.
 	otherEnds = regexp.MustCompile(`(?m)^panic: test timed out|^fatal error:|^SIG[A-Z]+:|no tests to run`)
 )
@@ -121,7 +124,7 @@ func (m *Mutant) try(t *testing.T, limit int) (v verdict) {
 	run.Dir = filepath.Join(module, m.folder())
 	out, err := run.CombinedOutput()
 	v.output = shortened(out)
-	failed := failedTest.FindAllSubmatch(out, -1)
+	failed := append(panicked.FindAllSubmatch(out, 1), failedTest.FindAllSubmatch(out, -1)...)
 	v.schedules = string(schedules.Find(out))
 	first := history.Find(out)
 	switch end := otherEnds.Find(out); {

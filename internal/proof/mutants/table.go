@@ -27,9 +27,9 @@ var Table = []Mutant{
 		Run:     "^TestScenarios$/^(refresh)$",
 	},
 	{
-		Name:    "batch-stamped-by-answer",
-		Rule:    "What a batch returns is stamped before the batch, not as it comes.",
-		Patches: []weave.Patch{at("batch.go", "				s.flight.value, s.given = value, true\n", "				s.flight.value, s.given = value, true\n				s.flight.entry.asOf = r.cache.table.now()\n")},
+		Name:    "batch-stamped-after",
+		Rule:    "What a batch returns is stamped before the batch.",
+		Patches: []weave.Patch{at("batch.go", "			f.err, f.failed, f.absent = err, err != nil, !s.given\n", "			f.err, f.failed, f.absent = err, err != nil, !s.given\n			f.entry.asOf = r.cache.table.now()\n")},
 		Run:     "^TestScenarios$/^(batch)$",
 	},
 	{
@@ -48,7 +48,7 @@ var Table = []Mutant{
 		Name:    "clear-not-looked-at",
 		Rule:    "Every entry depends on the word that clears all.",
 		Patches: []weave.Patch{at("clock.go", "epoch != t.epoch || t.cleared.Load() > asOf", "epoch != t.epoch")},
-		Run:     "^TestScenarios$/^(by-hand)$",
+		Run:     "^TestScenarios$/^(clear)$",
 	},
 	{
 		Name:    "epoch-not-compared",
@@ -78,10 +78,20 @@ var Table = []Mutant{
 		Run:     "^(TestSoftTooOld)$",
 	},
 	{
-		Name:    "stale-though-invalidated",
-		Rule:    "An invalidated value is not served as stale.",
+		Name: "stale-though-invalidated",
+		Rule: "An invalidated value is not served as stale.",
+		Patches: []weave.Patch{
+			at("read.go", "case key.reason == ReasonExpired && e.hard > e.soft", "case (key.reason == ReasonExpired || key.reason == ReasonInvalidated) && e.hard > e.soft"),
+			at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`),
+		},
+		Run: "^TestScenarios$/^(stale)$",
+	},
+	{
+		Name:    "stale-invalidated-meanwhile",
+		Rule:    "Nor is what was invalidated while the call waited for a better one.",
 		Patches: []weave.Patch{at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`)},
-		Run:     "^TestScenarios$/^(stale)$",
+		Package: Runtime,
+		Run:     "^(TestStaleAfterInvalidation)$",
 	},
 
 	// What an entry depends on.
@@ -160,6 +170,8 @@ var Table = []Mutant{
 		Name:    "adopt-tainted",
 		Rule:    "Nobody takes what was loaded with arguments that may have changed meanwhile.",
 		Patches: []weave.Patch{at("call.go", "	case f.tainted:\n		return false\n", "")},
+		Package: Runtime,
+		Run:     "^(TestSharedArguments)$",
 	},
 	{
 		Name:    "absence-as-value",
@@ -172,6 +184,8 @@ var Table = []Mutant{
 		Name:    "value-not-copied",
 		Rule:    "Every caller who joins a load gets a copy.",
 		Patches: []weave.Patch{at("call.go", "if !c.starter && !r.cfg.Share && f.err == nil", "if false && f.err == nil")},
+		Package: Runtime,
+		Run:     "^(TestShare)$",
 	},
 	{
 		Name:    "recheck-without-test",
@@ -183,6 +197,8 @@ var Table = []Mutant{
 		Name:    "refresh-rechecks",
 		Rule:    "A Refresh context loads, whatever is cached.",
 		Patches: []weave.Patch{at("flight.go", "if f.fresh || f.background || !r.recheck(f) {", "if f.background || !r.recheck(f) {")},
+		Package: Runtime,
+		Run:     "^(TestRefresh)$",
 	},
 
 	// What is stored.
@@ -197,18 +213,22 @@ var Table = []Mutant{
 		Name:    "lapsed-stored",
 		Rule:    "What a method without an error returned after its deadline is not stored.",
 		Patches: []weave.Patch{at("flight.go", "		f.lapsed = true // no error could tell that the value is not one\n		ttl = 0\n", "")},
+		Package: Runtime,
+		Run:     "^(TestInfallibleDeadline)$",
 	},
 	{
 		Name:    "outrun-stored",
 		Rule:    "Nothing is stored over what a younger load has stored.",
 		Patches: []weave.Patch{at("flight.go", "	if f.outrun {\n", "	if false {\n")},
-		Run:     "^TestScenarios$/^(forced-refresh)$",
+		Package: Runtime,
+		Run:     "^(TestRefreshIsNotUndoneByAnOlderLoad)$",
 	},
 	{
 		Name:    "store-out-of-turn",
 		Rule:    "A younger load's outcome is stored when the older ones' have been.",
 		Patches: []weave.Patch{at("flight.go", "	for _, kept := range first {\n		<-kept\n	}\n", "")},
-		Run:     "^TestScenarios$/^(forced-refresh)$",
+		Package: Runtime,
+		Run:     "^(TestBatchesThatOutrunEachOther|TestRefreshIsNotUndoneByAnOlderLoad)$",
 	},
 
 	// How a write invalidates.
@@ -222,7 +242,7 @@ var Table = []Mutant{
 		Name:    "clear-without-mark",
 		Rule:    "Everything is marked before the clock of a Clear moves.",
 		Patches: []weave.Patch{at("clock.go", "	t.markAll()\n	t.releaseAll()\n", "	raise(&t.cleared, t.clock.Add(1))\n")},
-		Run:     "^TestScenarios$/^(by-hand)$",
+		Run:     "^TestScenarios$/^(clear)$",
 	},
 	{
 		Name:    "lowered",
@@ -240,7 +260,8 @@ var Table = []Mutant{
 		Name:    "tags-after-only",
 		Rule:    "The tags of a write are evaluated before it as well: it may change an author.",
 		Patches: []weave.Patch{at("write.go", "	c.collect(&c.tags)\n	return\n", "	c.tags.slots = nil\n	c.collect(&c.tags)\n	return\n")},
-		Run:     "^TestScenarios$/^(move)$",
+		Package: Runtime,
+		Run:     "^(TestWriteTagsPanicAfterwards)$",
 	},
 	{
 		Name: "invalidate-before-only",
@@ -281,6 +302,8 @@ var Table = []Mutant{
 		Name:    "ended-context-not-in-doubt",
 		Rule:    "An error that comes with an ended context leaves a write in doubt.",
 		Patches: []weave.Patch{at("ambiguous.go", "	if ctx.Err() != nil {\n		return true\n	}\n", "")},
+		Package: Runtime,
+		Run:     "^(TestWriteCauses)$",
 	},
 	{
 		Name:    "lease-forgotten",
@@ -352,6 +375,8 @@ var Table = []Mutant{
 		Name:    "guard-without-deadline",
 		Rule:    "A guarded write's deadline is half its lease.",
 		Patches: []weave.Patch{at("write.go", "began.Add(cache.guardLease/2)", "began.Add(cache.guardLease*2)")},
+		Package: Runtime,
+		Run:     "^(TestGuardedWrite)$",
 	},
 
 	// Transactions.
@@ -389,6 +414,8 @@ var Table = []Mutant{
 		Name:    "ended-collects",
 		Rule:    "A write in a transaction that has ended invalidates at once.",
 		Patches: []weave.Patch{at("tx.go", "	if t.ended.Load() {\n		return false, false\n	}\n", "")},
+		Package: Runtime,
+		Run:     "^(TestTransactionEndsDuringAWrite)$",
 	},
 	{
 		Name:    "doubt-about-commit-ignored",
@@ -400,7 +427,8 @@ var Table = []Mutant{
 		Name:    "inner-commit-not-invalidated",
 		Rule:    "An inner transaction that is committed invalidates: it may be one of its own.",
 		Patches: []weave.Patch{at("tx.go", "	if commit || !left {\n		if p.ambiguous {\n", "	if !left {\n		if p.ambiguous {\n")},
-		Run:     "^TestScenarios$/^(transactions)$",
+		Package: Runtime,
+		Run:     "^(TestInnerTransactionInDoubt)$",
 	},
 	{
 		Name: "inner-only",
@@ -422,16 +450,22 @@ var Table = []Mutant{
 		Name:    "collected-on-return",
 		Rule:    "A transaction that ends during a write in it invalidates what that changes.",
 		Patches: []weave.Patch{at("write.go", "	_, atOnce := control.collect(w.cache, pending{slots: call.tags.slots, names: call.tags.names})\n", "	atOnce := control.transaction(w.cache) == nil\n")},
+		Package: Runtime,
+		Run:     "^(TestTransactionEndsDuringAWrite)$",
 	},
 	{
 		Name:    "failed-commit-collects",
 		Rule:    "A write after a commit that failed invalidates at once.",
 		Patches: []weave.Patch{at("tx.go", "atOnce = atOnce || !added || failed", "_ = failed; atOnce = atOnce || !added")},
+		Package: Runtime,
+		Run:     "^(TestTransactionCommitFails)$",
 	},
 	{
 		Name:    "ended-inner-collects",
 		Rule:    "A write in an inner transaction that has ended invalidates at once.",
 		Patches: []weave.Patch{at("tx.go", "atOnce = atOnce || !added || failed", "atOnce = atOnce || failed")},
+		Package: Runtime,
+		Run:     "^(TestInnerTransactionOutlivesTheOuterOne|TestInnermostOfThreeTransactions)$",
 	},
 	{
 		Name:    "commit-again-has-ended",

@@ -33,6 +33,7 @@ const (
 	readsATurn  = 60  // reads for each thing that changes something
 	lease       = 40 * time.Millisecond
 	guardLease  = 100 * time.Millisecond
+	readsAtLast = 100
 	leastRounds = 3 // on a machine that is busy with other things, too
 )
 
@@ -169,6 +170,13 @@ func (r *run) round() {
 	close(turns)
 	others.Wait()
 	r.db.late.Wait()
+	// By now every write has returned, so that what is left must be what is there.
+	work(&others, "last", func(w *worker) {
+		for range readsAtLast {
+			w.read(w.ctx)
+		}
+	})
+	others.Wait()
 
 	r.rounds++
 	r.judgedReads += r.history.Reads()
