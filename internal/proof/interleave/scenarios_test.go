@@ -223,7 +223,7 @@ var scenarios = []scenario{
 		threads: func(w *world) {
 			w.thread("writer1", w.updates(lands, 1))
 			w.thread("writer2", w.updates(lands, 1))
-			w.thread("reader", w.gets(1), w.gets(1))
+			w.thread("reader", w.gets(1))
 		},
 	},
 	{

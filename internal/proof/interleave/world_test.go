@@ -216,6 +216,7 @@ type outcomeKey struct{}
 // write makes one write of a client. What its ending leaves open is over when the
 // lease has ended.
 func (w *world) write(client, what string, ctx context.Context, how ending, write func(context.Context) error) {
+	schedule.Now() // a guard's deadline counts from it
 	call := w.history.Begin(client, what)
 	o := &outcome{call: call, ending: how, landed: make(chan struct{})}
 	func() {
@@ -265,7 +266,7 @@ type database struct {
 // look is a step in which the database is read, and alter one in which it is changed: a
 // commit, of however many rows.
 func look()  { schedule.Touch("the database", false) }
-func alter() { schedule.Touch("the database", true) }
+func alter() { schedule.TouchNow("the database", true) }
 
 // view is the rows as a call sees them: with what its transaction has written.
 func (d *database) view(ctx context.Context) map[int]Row {
