@@ -38,6 +38,35 @@ func TestRefreshIsNotUndoneByAnOlderLoad(t *testing.T) {
 	})
 }
 
+// heldStore holds up the first Set.
+type heldStore struct {
+	*memoryStore
+	once sync.Once
+	held chan struct{}
+}
+
+func (s *heldStore) Set(key string, entry []byte) error {
+	s.once.Do(func() { <-s.held })
+	return s.memoryStore.Set(key, entry)
+}
+
+// The same if the older load has ended first, and its outcome is being stored.
+func TestRefreshIsStoredAfterAnOlderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &heldStore{memoryStore: newMemoryStore(), held: make(chan struct{})}
+		r := newPosts(t, nil, WithStore(store))
+		r.set(post{ID: 7, Title: "old"})
+		go r.title(t.Context(), 7)
+		synctest.Wait()
+		r.set(post{ID: 7, Title: "new"}) // past the wrappers
+		go r.title(Refresh(t.Context()), 7)
+		synctest.Wait()
+		close(store.held)
+		synctest.Wait()
+		r.expectTitle(t, t.Context(), 7, "new")
+	})
+}
+
 // hookContext calls err when Err is called.
 type hookContext struct {
 	context.Context

@@ -49,7 +49,13 @@ func (w *world) thread(name string, calls ...func(client string)) {
 	})
 }
 
-func (w *world) gets(id int) func(string)  { return func(c string) { w.get(c, background, id) } }
+func (w *world) gets(id int) func(string) { return func(c string) { w.get(c, background, id) } }
+func (w *world) looks(id int) func(string) { // past the cache
+	return func(c string) { w.get(c, cacheruntime.Bypass(background), id) }
+}
+func (w *world) refreshes(id int) func(string) {
+	return func(c string) { w.get(c, cacheruntime.Refresh(background), id) }
+}
 func (w *world) pages(id int) func(string) { return func(c string) { w.page(c, background, id) } }
 func (w *world) olds(id int) func(string)  { return func(c string) { w.old(c, background, id) } }
 func (w *world) warms(id int) func(string) { return func(c string) { w.warm(c, background, id) } }
@@ -299,8 +305,27 @@ var scenarios = []scenario{
 		why:   "one client has an entry loaded although it is there, while it is changed",
 		setup: warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Refresh(background), 1) }, w.gets(1))
+			w.thread("reader", w.refreshes(1), w.gets(1))
 			w.thread("writer", w.updates(succeeds, 1))
+		},
+	},
+	{
+		name: "forced refresh joined",
+		why:  "who wants an entry loaded after a write meets such a load that began before it",
+		threads: func(w *world) {
+			w.thread("reader1", w.refreshes(1))
+			w.thread("reader2", w.refreshes(1))
+			w.thread("writer", w.updates(succeeds, 1))
+		},
+	},
+	{
+		name: "changed by others",
+		why:  "who wants an entry loaded after a change that the cache was not told of gets that, and so do all after it",
+		threads: func(w *world) {
+			w.plan.Thread("reader", func() { w.rows.Get(background, 1) })
+			w.thread("client", func(c string) {
+				w.write(c, "a change by others", background, succeeds, func(ctx context.Context) error { return w.db.Update(ctx, 1) })
+			}, w.refreshes(1), w.gets(1))
 		},
 	},
 	{
@@ -311,10 +336,25 @@ var scenarios = []scenario{
 			w.thread("writer", func(c string) {
 				w.transact(c, succeeds, false, func(ctx context.Context) {
 					w.rows.Update(ctx, 1)
-					w.rows.Get(ctx, 1)
+					w.own(ctx, 1, 1)
 				})
 			}, w.gets(1))
 			w.thread("reader", w.gets(1), w.gets(1))
+		},
+	},
+	{
+		name:  "transaction shared",
+		why:   "who reads with the context of a transaction sees what was written in it, until it has ended and after",
+		setup: warmUp,
+		threads: func(w *world) {
+			inside := make(chan context.Context, 1)
+			w.thread("writer", func(c string) {
+				w.transact(c, succeeds, false, func(ctx context.Context) {
+					w.rows.Update(ctx, 1)
+					inside <- ctx
+				})
+			})
+			w.plan.Thread("reader", func() { w.own(<-inside, 1, 1) })
 		},
 	},
 	{
@@ -439,7 +479,7 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader1", w.gets(1))
+			w.thread("reader1", w.looks(1))
 			w.thread("reader2", w.gets(1))
 			w.thread("writer", w.updates(succeeds, 1))
 		},
@@ -450,10 +490,30 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader1", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("reader1", w.looks(1), w.gets(1))
 			w.thread("reader2", w.gets(1))
 			w.thread("reader3", w.lists(0))
 			w.thread("writer", w.updates(succeeds, 1))
+		},
+	},
+	{
+		name:    "guarded writers",
+		why:     "a write ends while another one of the same row is in progress",
+		guarded: true,
+		threads: func(w *world) {
+			w.thread("writer1", w.updates(succeeds, 1), w.gets(1))
+			w.thread("writer2", w.updates(succeeds, 1))
+			w.thread("reader", w.looks(1), w.gets(1))
+		},
+	},
+	{
+		name:    "guarded slow",
+		why:     "a write outlasts its guard while another one of the same row is in progress",
+		guarded: true,
+		threads: func(w *world) {
+			w.thread("writer1", w.updates(outlasts, 1), w.gets(1))
+			w.thread("writer2", w.updates(succeeds, 1))
+			w.thread("reader", w.looks(1), w.gets(1))
 		},
 	},
 	{
@@ -472,7 +532,7 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 3) }, w.gets(3))
+			w.thread("reader", w.looks(3), w.gets(3))
 			w.thread("writer", w.inserts(succeeds))
 		},
 	},
@@ -482,7 +542,7 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.lists(0), w.lists(1))
+			w.thread("reader", w.looks(1), w.lists(0), w.lists(1))
 			w.thread("writer", w.moves(succeeds, 1, 1))
 		},
 	},
@@ -492,7 +552,7 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("reader", w.looks(1), w.gets(1))
 			w.thread("writer", w.updates(lands, 1))
 		},
 	},
@@ -502,7 +562,7 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("reader", w.looks(1), w.gets(1))
 			w.thread("writer", func(c string) {
 				w.transact(c, succeeds, false, func(ctx context.Context) { w.rows.Update(ctx, 1) })
 			})

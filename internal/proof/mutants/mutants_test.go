@@ -30,10 +30,12 @@ const (
 	// fault do so within seconds; a mutant that makes them hang is none.
 	patience = 3 * time.Minute
 
-	// enough is how many schedules of a scenario are run: in all that are in the
-	// table a mutant is found after far fewer. Without one they are run to see
-	// that the tests do not fail anyway: that they hold is for package interleave.
-	enough, some = 20_000, 200
+	// enough is how many schedules of a scenario are run, those with few preemptions
+	// first: most faults need few.
+	enough = 30_000
+	// some is how many are run without a mutant, to see that the tests do not fail
+	// anyway. That they hold is for package interleave itself.
+	some = 200
 )
 
 // Each mutant is compiled into the tests that are to find it, and they do.

@@ -164,7 +164,7 @@ var Table = []Mutant{
 		Name:    "refresh-adopts",
 		Rule:    "With a Refresh context, the load begins after the call.",
 		Patches: []weave.Patch{at("call.go", "return f.fresh && f.loaded && after", "return f.fresh && f.loaded")},
-		Run:     "^TestScenarios$/^(forced-refresh)$",
+		Run:     "^TestScenarios$/^(forced-refresh-joined)$",
 	},
 	{
 		Name:    "adopt-tainted",
@@ -228,7 +228,7 @@ var Table = []Mutant{
 		Rule:    "A younger load's outcome is stored when the older ones' have been.",
 		Patches: []weave.Patch{at("flight.go", "	for _, kept := range first {\n		<-kept\n	}\n", "")},
 		Package: Runtime,
-		Run:     "^(TestBatchesThatOutrunEachOther|TestRefreshIsNotUndoneByAnOlderLoad)$",
+		Run:     "^(TestRefreshIsStoredAfterAnOlderLoad)$",
 	},
 
 	// How a write invalidates.
@@ -324,19 +324,13 @@ var Table = []Mutant{
 			at("clock.go", "	for _, slot := range marked {\n		t.removeMark(slot%tableSize, clock)\n", "	for _, slot := range marked {\n		t.removeMark(slot%tableSize, 0)\n		raise(&t.words[slot%tableSize], clock)\n"),
 			at("clock.go", "	for _, slot := range others {\n		t.removeMark(slot%tableSize, clock)\n", "	for _, slot := range others {\n		t.removeMark(slot%tableSize, 0)\n		raise(&t.words[slot%tableSize], clock)\n"),
 		},
-		Run: "^TestScenarios$/^(guarded)$",
-	},
-	{
-		Name:    "others-after-marked",
-		Rule:    "Of a guarded write, no mark goes out before all it has changed fails the test.",
-		Patches: []weave.Patch{at("clock.go", "	t.mark(others)\n	clock := t.clock.Add(1)\n	for _, slot := range others {\n		t.removeMark(slot%tableSize, clock)\n	}\n	for _, slot := range marked {\n		t.removeMark(slot%tableSize, clock)\n", "	clock := t.clock.Add(1)\n	for _, slot := range marked {\n		t.removeMark(slot%tableSize, clock)\n	}\n	for _, slot := range others {\n		raise(&t.words[slot%tableSize], clock)\n")},
-		Run:     "^TestScenarios$/^(guarded-insert|guarded-move)$",
+		Run: "^TestScenarios$/^(nested)$",
 	},
 	{
 		Name:    "mark-as-flag",
 		Rule:    "Marks are counts: writes overlap.",
 		Patches: []weave.Patch{at("clock.go", "if word.CompareAndSwap(old, old+oneMark) {", "if word.CompareAndSwap(old, old|oneMark) {")},
-		Run:     "^TestScenarios$/^(late-twice)$",
+		Run:     "^TestScenarios$/^(guarded-writers)$",
 	},
 	{
 		Name:    "mark-not-spilled",
@@ -349,7 +343,7 @@ var Table = []Mutant{
 		Name:    "released-twice",
 		Rule:    "A mark is released by the writer or by its lease, not by both.",
 		Patches: []weave.Patch{at("lease.go", "if l == nil || l.ended.Swap(true) {", "if l == nil {")},
-		Run:     "^TestScenarios$/^(guarded-late|late-twice)$",
+		Run:     "^TestScenarios$/^(guarded-writers)$",
 	},
 
 	// Guarded writes.

@@ -41,15 +41,13 @@ func Unlock(mu sync.Locker) {
 	}
 }
 
-// Close closes a channel.
+// Close closes a channel. To send, to receive and to select are no steps: who does that
+// goes on to the end of the step in which it can, or waits for one by which it can. So
+// there are never two of its cases to choose from, as long as each step enables one.
 func Close[T any](c chan T) {
-	step(op{channels, true, false})
+	step(op{c, true, false})
 	close(c)
 }
-
-// Point is called before a channel is sent to or received from, and before a
-// select.
-func Point(any) { step(op{channels, false, false}) }
 
 // Go is in place of a go statement.
 func Go(f func()) {

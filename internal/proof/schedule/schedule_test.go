@@ -236,7 +236,6 @@ func TestWaiting(t *testing.T) {
 		var fired atomic.Bool
 		late := false
 		p.Thread("waiter", func() {
-			Point(done)
 			<-done
 			saw = append(saw, Load(&state).Load())
 		})
