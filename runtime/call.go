@@ -35,11 +35,14 @@ type call[V any] struct {
 	ended    bool // it is recorded
 }
 
+// fewSlots is room for the tags of most entries, those known from the result included.
+const fewSlots = 8
+
 // prepare evaluates the tags known from the arguments. It reports whether they
 // can be.
 func (c *call[V]) prepare(loader *Loader[V]) bool {
 	r := c.read
-	var tags Tags
+	tags := Tags{slots: make([]uint32, 0, fewSlots)}
 	if loader.Depends != nil && !completes(func() { loader.Depends(&tags) }) {
 		return false
 	}
@@ -311,6 +314,7 @@ func (c *call[V]) take(ctx context.Context) {
 	if !c.many {
 		c.err = f.err
 	}
+	c.key.overtaken = f.overtaken
 	c.record(ctx, outcome, reason, f.stored)
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -372,6 +373,24 @@ func TestDecodedMemory(t *testing.T) {
 	}
 }
 
+// Arbitrary bytes of a given number may not make a decoding allocate more than this
+// many for each, and somewhat for what an error and the garbage collector take.
+const (
+	allocatedPerByte = 64
+	allocatedAnyway  = 64 << 10
+)
+
+// allocated is how many bytes f allocates. Whatever else runs meanwhile counts too.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// FuzzDecoder decodes arbitrary bytes: that does not panic and allocates in proportion
+// to their number, and what comes out can be encoded and decoded again, to the bit.
 func FuzzDecoder(f *testing.F) {
 	var e Encoder
 	someOfEverything().encode(&e)
@@ -380,10 +399,20 @@ func FuzzDecoder(f *testing.F) {
 	new(everything).encode(&e)
 	f.Add(e.buf)
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	options := append(exactly[:len(exactly):len(exactly)], cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }),
+		cmp.Comparer(func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }),
+		cmp.Comparer(func(a, b complex64) bool { return bits64(a) == bits64(b) }),
+		cmp.Comparer(func(a, b complex128) bool { return bits128(a) == bits128(b) }))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var v, again everything
-		d := NewDecoder(data)
-		v.decode(d)
+		var d *Decoder
+		spent := allocated(func() {
+			d = NewDecoder(data)
+			v.decode(d)
+		})
+		if most := uint64(allocatedPerByte*len(data) + allocatedAnyway); spent > most {
+			t.Fatalf("decoding %d bytes allocates %d: %x", len(data), spent, data)
+		}
 		if d.Finish() != nil {
 			return
 		}
@@ -394,12 +423,95 @@ func FuzzDecoder(f *testing.F) {
 		if err := d.Finish(); err != nil {
 			t.Fatalf("what was decoded cannot be decoded again: %v", err)
 		}
-		options := append(exactly[:len(exactly):len(exactly)], cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }),
-			cmp.Comparer(func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) || a != a && b != b }),
-			cmp.Comparer(func(a, b complex64) bool { return a == b || a != a && b != b }),
-			cmp.Comparer(func(a, b complex128) bool { return a == b || a != a && b != b }))
 		if diff := cmp.Diff(&v, &again, options); diff != "" {
 			t.Fatal(diff)
+		}
+		// There is one encoding of what has been decoded from one.
+		var twice Encoder
+		again.encode(&twice)
+		if !bytes.Equal(e.buf, twice.buf) {
+			t.Fatalf("encoded as %x, then as %x", e.buf, twice.buf)
+		}
+	})
+}
+
+func bits64(v complex64) [2]uint32 {
+	return [2]uint32{math.Float32bits(real(v)), math.Float32bits(imag(v))}
+}
+
+func bits128(v complex128) [2]uint64 {
+	return [2]uint64{math.Float64bits(real(v)), math.Float64bits(imag(v))}
+}
+
+// FuzzCodecValues encodes and decodes values of every kind, exactly, from a decoder
+// that has other values before and after.
+func FuzzCodecValues(f *testing.F) {
+	f.Add(int64(-1), uint64(1), uint64(0x7ff8000000012345), "text", []byte{0}, int64(1e9), uint32(999_999_999), int32(-11*3600-17), uint8(0xff))
+	f.Add(int64(math.MinInt64), uint64(math.MaxUint64), uint64(1)<<63, "", []byte{}, int64(-62135596800), uint32(0), int32(0), uint8(0))
+	f.Fuzz(func(t *testing.T, i int64, u, bits uint64, text string, data []byte, sec int64, nsec uint32, offset int32, shape uint8) {
+		at := time.Unix(sec, int64(nsec%1e9)).UTC()
+		if shape&1 != 0 {
+			at = at.In(time.FixedZone("zone", int(offset)))
+		}
+		if shape&2 != 0 {
+			data = nil
+		}
+		float, c128 := math.Float64frombits(bits), complex(math.Float64frombits(bits), math.Float64frombits(u))
+		f32, c64 := math.Float32frombits(uint32(bits)), complex(math.Float32frombits(uint32(bits)), math.Float32frombits(uint32(u)))
+		var e Encoder
+		e.Bool(shape&4 != 0)
+		e.Int(i)
+		e.Int(int64(int8(i)))
+		e.Uint(u)
+		e.Uint(uint64(uint16(u)))
+		e.Float64(float)
+		e.Float32(f32)
+		e.Complex128(c128)
+		e.Complex64(c64)
+		e.String(text)
+		e.Bytes(data)
+		e.Len(len(data), data == nil)
+		e.Array(data)
+		e.Time(at)
+		e.AppendText(big.NewInt(i))
+		e.Raw([]byte(text), nil)
+		encoded, err := e.Encoded()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := NewDecoder(encoded)
+		want := func(what string, ok bool) {
+			if !ok {
+				t.Errorf("%s differs", what)
+			}
+		}
+		want("bool", d.Bool() == (shape&4 != 0))
+		want("int", d.Int() == i)
+		want("int8", d.IntN(8) == int64(int8(i)))
+		want("uint", d.Uint() == u)
+		want("uint16", d.UintN(16) == uint64(uint16(u)))
+		want("float64", math.Float64bits(d.Float64()) == bits)
+		want("float32", math.Float32bits(d.Float32()) == uint32(bits))
+		want("complex128", bits128(d.Complex128()) == bits128(c128))
+		want("complex64", bits64(d.Complex64()) == bits64(c64))
+		want("string", d.String() == text)
+		got := d.Bytes()
+		want("bytes", bytes.Equal(got, data) && (got == nil) == (data == nil))
+		n, isNil := d.Len(1)
+		want("length", n == len(data) && isNil == (data == nil))
+		array := make([]byte, n)
+		d.Array(array)
+		want("array", bytes.Equal(array, data))
+		back := d.Time()
+		_, zone := back.Zone()
+		_, wanted := at.Zone()
+		want("time", back.Equal(at) && zone == wanted && (back.Location() == time.UTC) == (at.Location() == time.UTC))
+		var number big.Int
+		d.UnmarshalText(&number)
+		want("marshaler", number.IsInt64() && number.Int64() == i)
+		want("rest", string(d.Rest()) == text)
+		if err := d.Finish(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // An entry is what the store keeps under a key: a value, and all that is needed
@@ -22,6 +24,17 @@ import (
 //	36  epoch                                uint64
 //	44  asOf                                 uint64
 //	52  slots, key, payload
+//	    checksum: xxhash64 of all bytes before   uint64
+//
+// The checksum is for stores outside of the process: an entry that was written by
+// halves, or changed on the way, is a miss. It keeps nobody out who means to forge
+// one.
+//
+// An asOf that lies in the future of the clock is not refused, although no entry
+// of a cache's own can have one. What damage can do to it the checksum finds, a
+// table of another life has another epoch, and where processes share a clock, an
+// entry of one that is ahead is right: whatever has been invalidated as far as this
+// one knows, was so before that load began.
 type entry struct {
 	flags    uint8
 	negative uint8 // index in ReadConfig.Negative, with flagError
@@ -38,8 +51,9 @@ type entry struct {
 }
 
 const (
-	entryVersion    = 1
+	entryVersion    = 2
 	entryHeaderSize = 52
+	entrySumSize    = 8
 
 	flagError = 1 << 0 // a negative error instead of a value
 	flagNil   = 1 << 1 // a nil pointer instead of a value
@@ -48,7 +62,9 @@ const (
 	never = math.MaxInt64
 )
 
+// appendEntry appends an encoded entry to buf.
 func appendEntry(buf []byte, e *entry) []byte {
+	start := len(buf)
 	buf = append(buf, entryVersion, e.flags, e.negative, 0)
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(e.slots)/slotSize))
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(e.key)))
@@ -59,22 +75,30 @@ func appendEntry(buf []byte, e *entry) []byte {
 	buf = binary.LittleEndian.AppendUint64(buf, e.asOf)
 	buf = append(buf, e.slots...)
 	buf = append(buf, e.key...)
-	return append(buf, e.payload...)
+	buf = append(buf, e.payload...)
+	return binary.LittleEndian.AppendUint64(buf, xxhash.Sum64(buf[start:]))
 }
 
 func (e *entry) size() int {
-	return entryHeaderSize + len(e.slots) + len(e.key) + len(e.payload)
+	return entryHeaderSize + len(e.slots) + len(e.key) + len(e.payload) + entrySumSize
 }
 
-// parse sets the entry to what data holds, which it shares. It reports whether
-// data is an entry of this version.
+// open sets the entry to what data holds, which it shares. It reports whether
+// data is an entry of this version, and undamaged.
+func (e *entry) open(data []byte) bool {
+	n := len(data) - entrySumSize
+	return n >= 0 && binary.LittleEndian.Uint64(data[n:]) == xxhash.Sum64(data[:n]) && e.parse(data)
+}
+
+// parse is open without a look at the checksum, for data that has not left the
+// process.
 func (e *entry) parse(data []byte) bool {
-	if len(data) < entryHeaderSize || data[0] != entryVersion || data[3] != 0 {
+	if len(data) < entryHeaderSize+entrySumSize || data[0] != entryVersion || data[3] != 0 {
 		return false
 	}
 	slots := uint64(binary.LittleEndian.Uint32(data[4:])) * slotSize
 	key := uint64(binary.LittleEndian.Uint32(data[8:]))
-	if slots+key > uint64(len(data)-entryHeaderSize) {
+	if slots+key > uint64(len(data)-entryHeaderSize-entrySumSize) {
 		return false
 	}
 	e.flags = data[1]
@@ -84,10 +108,10 @@ func (e *entry) parse(data []byte) bool {
 	e.took = time.Duration(binary.LittleEndian.Uint64(data[28:]))
 	e.epoch = binary.LittleEndian.Uint64(data[36:])
 	e.asOf = binary.LittleEndian.Uint64(data[44:])
-	data = data[entryHeaderSize:]
+	data = data[entryHeaderSize : len(data)-entrySumSize]
 	e.slots = data[:slots:slots]
 	e.key = data[slots : slots+key : slots+key]
-	e.payload = data[slots+key:]
+	e.payload = data[slots+key : len(data) : len(data)]
 	return true
 }
 

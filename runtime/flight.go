@@ -3,7 +3,6 @@ package cacheruntime
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -57,10 +56,11 @@ type flight[V any] struct {
 	tried     bool // to encode the value
 	encoded   bool // the value, as the entry's payload
 	stored    bool
-	checkable bool // the hit test means something: the outcome is one to be stored, all its tags are known
-	lapsed    bool // the load of an infallible read was still running at its deadline
-	tainted   bool // the arguments may have changed during the load
-	ended     bool // without a panic
+	overtaken Reason // why it is not, if an invalidation or a mark is to blame
+	checkable bool   // the hit test means something: the outcome is one to be stored, all its tags are known
+	lapsed    bool   // the load of an infallible read was still running at its deadline
+	tainted   bool   // the arguments may have changed during the load
+	ended     bool   // without a panic
 }
 
 func (r *Read[V]) flightsStarted() uint64 {
@@ -259,9 +259,8 @@ func (f *flight[V]) isFailure() bool {
 // recheck looks for an entry that an earlier flight stored after the caller had
 // looked for one. It reports whether there is one, which is the outcome then.
 func (r *Read[V]) recheck(f *flight[V]) bool {
-	var digest [sha256.Size]byte
 	var e entry
-	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e) != "" {
+	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e) != "" {
 		return false
 	}
 	value, err, ok := r.answer(&e, NewDecoder(e.payload))
@@ -288,7 +287,8 @@ func (r *Read[V]) finish(ctx context.Context, f *flight[V], loader Loader[V]) {
 		ttl = 0
 	}
 	slices.Sort(tags.slots)
-	e.slots = appendSlots(nil, slices.Compact(tags.slots))
+	tags.slots = slices.Compact(tags.slots)
+	e.slots = appendSlots(make([]byte, 0, slotSize*len(tags.slots)), tags.slots)
 	// Of what is not stored, an error say, nothing proves that it is current: its
 	// tags need not be ones that an insert invalidates.
 	f.checkable = known && ttl > 0
@@ -400,8 +400,8 @@ func (r *Read[V]) mayKeep(f *flight[V]) bool {
 // keep stores the outcome, and reports whether it did.
 func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	e := &f.entry
-	if e.hitTest(r.cache) != "" {
-		r.stats.note(f.ctx, 0, countOvertaken, Event{Outcome: Overtaken})
+	if f.overtaken = e.hitTest(r.cache); f.overtaken != "" {
+		r.stats.note(f.ctx, 0, countOvertaken, Event{Outcome: Overtaken, Reason: f.overtaken})
 		return false
 	}
 	stored := *e
@@ -421,14 +421,13 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 	if e.flags == 0 && stored.soft < never-int64(r.cfg.Stale) {
 		stored.hard += int64(r.cfg.Stale)
 	}
-	var digest [sha256.Size]byte
 	if len(f.key) > maxStoreKey {
 		stored.flags |= flagLong
 		stored.key = []byte(f.key)
 	}
 	err := errStorePanicked
 	completes(func() {
-		err = r.cache.set(f.ctx, storeKey(f.key, &digest), appendEntry(make([]byte, 0, stored.size()), &stored))
+		err = r.cache.set(f.ctx, storeKey(f.key, nil), appendEntry(make([]byte, 0, stored.size()), &stored))
 	})
 	if err != nil {
 		r.stats.note(f.ctx, 0, countStoreErrors, Event{Outcome: StoreFailed, Err: err})

@@ -71,6 +71,8 @@ type Key struct {
 	reason  Reason    // why Lookup found nothing
 	held    *entry    // what it found nevertheless
 	early   bool      // which is valid, and to be loaded again before it expires
+
+	overtaken Reason // why what was loaded then is not stored
 }
 
 // keyEntry is where an entry of a map lies in the buffer.
@@ -107,6 +109,7 @@ func (k *Key) Release() {
 	k.entries = k.entries[:0]
 	k.control = nil
 	k.reason = ""
+	k.overtaken = ""
 	k.held = nil
 	k.early = false
 	k.decoder = Decoder{}

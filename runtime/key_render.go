@@ -1,6 +1,7 @@
 package cacheruntime
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
@@ -100,10 +101,14 @@ func (r *renderer) value(depth int) bool {
 	case kindMap:
 		return r.group("map[", "]", true, depth)
 	case kindInterface:
-		name, ok := r.prefixed()
-		short := string(name)
-		short = strings.Repeat("*", strings.Count(short, "*")) + shortName(short)
-		r.b.WriteString(short)
+		data, ok := r.prefixed()
+		name := bytes.TrimLeft(data, "*")
+		r.b.WriteString(strings.Repeat("*", min(len(data)-len(name), maxRenderedDepth)))
+		short := shortName(string(name))
+		if len(short) > maxRenderedBytes {
+			short = short[:maxRenderedBytes] + "…"
+		}
+		r.b.WriteString(strings.ToValidUTF8(short, "")) // it may be cut in the middle of a character
 		if !ok {
 			return false
 		}
@@ -253,7 +258,9 @@ func (r *renderer) group(open, end string, pairs bool, depth int) bool {
 }
 
 // shortName leaves the folders out of a name that begins with an import path:
-// "example.com/blog.post" is "blog.post".
+// "example.com/blog.post" is "blog.post". What a generic type is an instance of
+// stays as it is.
 func shortName(name string) string {
-	return name[strings.LastIndexByte(name, '/')+1:]
+	path, _, _ := strings.Cut(name, "[")
+	return name[strings.LastIndexByte(path, '/')+1:]
 }

@@ -173,10 +173,13 @@ func (r *Read[V]) lookup(ctx context.Context, key *Key) (result V, err error, ou
 const maxStoreKey = 512
 
 // storeKey returns the key under which the store knows a key. It may be kept
-// where digest is.
+// where digest is, if that is not nil.
 func storeKey(key string, digest *[sha256.Size]byte) string {
 	if len(key) <= maxStoreKey {
 		return key
+	}
+	if digest == nil {
+		digest = new([sha256.Size]byte)
 	}
 	*digest = sha256.Sum256(unsafe.Slice(unsafe.StringData(key), len(key)))
 	return unsafe.String(&digest[0], len(digest))
@@ -194,7 +197,7 @@ func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string
 	if !ok {
 		return ReasonAbsent
 	}
-	if !e.parse(data) {
+	if !e.open(data) {
 		return r.damaged(ctx, stripe)
 	}
 	long := e.flags&flagLong != 0
@@ -296,6 +299,7 @@ func (r *Read[V]) record(ctx context.Context, stats *methodStats, key *Key, outc
 		Outcome:    outcome,
 		Reason:     reason,
 		Stored:     stored,
+		Overtaken:  key.overtaken,
 		Duration:   r.cache.now().Sub(key.began),
 	}
 	if trace != nil {

@@ -520,7 +520,7 @@ func TestDamagedEntries(t *testing.T) {
 	unknown := append([]byte{}, whole...)
 	unknown[1] = flagError
 	unknown[2] = 99 // no such negative error
-	damaged = append(damaged, unknown)
+	damaged = append(damaged, unknown, sealed(unknown), sealed(whole[:len(whole)-1]), sealed(append(whole[:len(whole):len(whole)], 0)))
 	for i, data := range damaged {
 		store.entries[name] = data
 		ctx, trace := WithTrace(t.Context())

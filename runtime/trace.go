@@ -23,10 +23,11 @@ type Event struct {
 	Repository string // "example.com/blog.PostRepository"; "" for what is invalidated by hand
 	Method     string
 	Outcome    Outcome
-	Reason     Reason        // why it was not a hit; "" if it was one
+	Reason     Reason        // why it was not a hit; "" if it was one; of Overtaken, why
 	Key        string        // for people: `Post(7, "en")`, with the vary parts first: `Post["acme"](7)`
 	Tags       []string      // that were invalidated or collected, for people, sorted
 	Stored     bool          // what was loaded is in the cache now
+	Overtaken  Reason        // why what was loaded is not, if it is because of an invalidation or a mark
 	Duration   time.Duration // of the call, or of the load
 	Cause      Cause         // of an invalidation
 	Err        error         // of a load that failed, of the store and the like; for observers only
@@ -154,6 +155,9 @@ func (e Event) write(w *tabwriter.Writer) {
 	}
 	if e.Stored {
 		notes = append(notes, "stored")
+	}
+	if e.Overtaken != "" {
+		notes = append(notes, "not stored: "+string(e.Overtaken))
 	}
 	if e.Cause != "" && e.Cause != CauseWrite && call != string(e.Cause) {
 		notes = append(notes, string(e.Cause))

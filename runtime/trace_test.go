@@ -82,3 +82,37 @@ func TestTraceConcurrently(t *testing.T) {
 		t.Errorf("%d events", got)
 	}
 }
+
+// A trace tells what kept a load from being stored: a write in progress, a write that returned
+// meanwhile, or the policy of the read, which is no reason of the cache's.
+func TestTraceTellsWhatOvertookALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &recounter{}
+		r := newPosts(t, nil, WithGuardedWrites(time.Minute), WithObserver(o))
+		r.depends = func(id int64) []Tag { return []Tag{postTag(id)} }
+		r.set(post{ID: 7, Title: "old"})
+		ctx, trace := WithTrace(t.Context())
+		r.write(t.Context(), func(context.Context) error { r.title(ctx, 7); return nil }, postTag(7))
+		r.leave = func(context.Context, int64) { r.cache.Invalidate(t.Context(), postTag(7)) }
+		r.title(ctx, 7)
+		r.leave = nil
+		r.store = func(*post) bool { return false }
+		r.title(ctx, 7)
+		const want = `miss  PostRepository.Post(7)  absent, not stored: marked       0s
+miss  PostRepository.Post(7)  absent, not stored: invalidated  0s
+miss  PostRepository.Post(7)  absent                           0s
+`
+		if diff := cmp.Diff(want, trace.String()); diff != "" {
+			t.Error(diff)
+		}
+		var told []Reason
+		for _, e := range o.events {
+			if e.Outcome == Overtaken {
+				told = append(told, e.Reason)
+			}
+		}
+		if diff := cmp.Diff([]Reason{ReasonMarked, ReasonInvalidated}, told); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

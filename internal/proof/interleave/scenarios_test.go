@@ -15,8 +15,6 @@ type scenario struct {
 	// guarded is with WithGuardedWrites, and judged accordingly: no read may see
 	// less than one that had returned before it began.
 	guarded bool
-	// preemptions bounds the exhaustive search; 0 is without a bound.
-	preemptions int
 	// setup runs before the threads, unscheduled.
 	setup func(w *world)
 	// threads adds the clients.
@@ -51,7 +49,13 @@ func (w *world) thread(name string, calls ...func(client string)) {
 	})
 }
 
-func (w *world) gets(id int) func(string)  { return func(c string) { w.get(c, background, id) } }
+func (w *world) gets(id int) func(string) { return func(c string) { w.get(c, background, id) } }
+func (w *world) looks(id int) func(string) { // past the cache
+	return func(c string) { w.get(c, cacheruntime.Bypass(background), id) }
+}
+func (w *world) refreshes(id int) func(string) {
+	return func(c string) { w.get(c, cacheruntime.Refresh(background), id) }
+}
 func (w *world) pages(id int) func(string) { return func(c string) { w.page(c, background, id) } }
 func (w *world) olds(id int) func(string)  { return func(c string) { w.old(c, background, id) } }
 func (w *world) warms(id int) func(string) { return func(c string) { w.warm(c, background, id) } }
@@ -91,9 +95,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "join",
-		why:         "who comes after a write meets a load that began before it",
-		preemptions: 2,
+		name: "join",
+		why:  "who comes after a write meets a load that began before it",
 		threads: func(w *world) {
 			w.thread("reader1", w.gets(1))
 			w.thread("reader2", w.gets(1))
@@ -101,10 +104,9 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "writers",
-		why:         "two writes of one row",
-		preemptions: 2,
-		setup:       warmUp,
+		name:  "writers",
+		why:   "two writes of one row",
+		setup: warmUp,
 		threads: func(w *world) {
 			w.thread("writer1", w.updates(succeeds, 1))
 			w.thread("writer2", w.updates(succeeds, 1))
@@ -187,9 +189,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "insert joined",
-		why:         "who comes after an insert meets a load that has not seen it",
-		preemptions: 2,
+		name: "insert joined",
+		why:  "who comes after an insert meets a load that has not seen it",
 		threads: func(w *world) {
 			w.thread("reader1", w.gets(3))
 			w.thread("reader2", w.gets(3))
@@ -223,19 +224,17 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "late twice",
-		why:         "two writes of one row are in doubt, one of them for longer",
-		preemptions: 1,
+		name: "late twice",
+		why:  "two writes of one row are in doubt, one of them for longer",
 		threads: func(w *world) {
 			w.thread("writer1", w.updates(lands, 1))
 			w.thread("writer2", w.updates(lands, 1))
-			w.thread("reader", w.gets(1), w.gets(1))
+			w.thread("reader", w.gets(1))
 		},
 	},
 	{
-		name:        "late and sure",
-		why:         "a write in doubt, and another one of the same row that is not",
-		preemptions: 2,
+		name: "late and sure",
+		why:  "a write in doubt, and another one of the same row that is not",
 		threads: func(w *world) {
 			w.thread("writer1", w.updates(lands, 1))
 			w.thread("writer2", w.updates(succeeds, 1))
@@ -243,10 +242,9 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "eviction",
-		why:         "entries are given up at any time",
-		preemptions: 2,
-		setup:       warmUp,
+		name:  "eviction",
+		why:   "entries are given up at any time",
+		setup: warmUp,
 		threads: func(w *world) {
 			w.thread("reader", w.gets(1), w.gets(1))
 			w.thread("writer", w.updates(succeeds, 1))
@@ -262,9 +260,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "batch joined",
-		why:         "who reads a row after a write meets a batch that began before it",
-		preemptions: 2,
+		name: "batch joined",
+		why:  "who reads a row after a write meets a batch that began before it",
 		threads: func(w *world) {
 			w.thread("reader1", w.gives(1, 2))
 			w.thread("reader2", w.gets(1))
@@ -272,9 +269,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "batches",
-		why:         "two batches share a row, after a write",
-		preemptions: 1,
+		name: "batches",
+		why:  "two batches share a row, after a write",
 		threads: func(w *world) {
 			w.thread("reader1", w.gives(1, 2))
 			w.thread("reader2", w.gives(1, 3))
@@ -290,7 +286,6 @@ var scenarios = []scenario{
 			w.thread("writer", w.updates(succeeds, 1))
 			w.plan.Thread("time", func() { schedule.Elapse(time.Second) })
 		},
-		preemptions: 2,
 	},
 	{
 		name: "refresh",
@@ -299,6 +294,7 @@ var scenarios = []scenario{
 			w.db.slow = time.Minute
 			w.rows.Warm(background, 1)
 			w.db.slow = 0
+			<-time.After(time.Hour - time.Second) // so that nobody is lucky enough not to
 		},
 		threads: func(w *world) {
 			w.thread("reader", w.warms(1), w.warms(1))
@@ -310,19 +306,27 @@ var scenarios = []scenario{
 		why:   "one client has an entry loaded although it is there, while it is changed",
 		setup: warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Refresh(background), 1) }, w.gets(1))
+			w.thread("reader", w.refreshes(1), w.gets(1))
 			w.thread("writer", w.updates(succeeds, 1))
 		},
 	},
 	{
-		name:        "forced refresh joined",
-		why:         "who wants an entry loaded after a write meets such a load that began before it",
-		preemptions: 2,
+		name: "forced refresh joined",
+		why:  "who wants an entry loaded after a write meets such a load that began before it",
 		threads: func(w *world) {
-			refresh := func(c string) { w.get(c, cacheruntime.Refresh(background), 1) }
-			w.thread("reader1", refresh)
-			w.thread("reader2", refresh)
+			w.thread("reader1", w.refreshes(1))
+			w.thread("reader2", w.refreshes(1))
 			w.thread("writer", w.updates(succeeds, 1))
+		},
+	},
+	{
+		name: "changed by others",
+		why:  "who wants an entry loaded after a change that the cache was not told of gets that, and so do all after it",
+		threads: func(w *world) {
+			w.plan.Thread("reader", func() { w.rows.Get(background, 1) })
+			w.thread("client", func(c string) {
+				w.write(c, "a change by others", background, succeeds, func(ctx context.Context) error { return w.db.Update(ctx, 1) })
+			}, w.refreshes(1), w.gets(1))
 		},
 	},
 	{
@@ -333,10 +337,25 @@ var scenarios = []scenario{
 			w.thread("writer", func(c string) {
 				w.transact(c, succeeds, false, func(ctx context.Context) {
 					w.rows.Update(ctx, 1)
-					w.rows.Get(ctx, 1)
+					w.own(ctx, 1, 1)
 				})
 			}, w.gets(1))
 			w.thread("reader", w.gets(1), w.gets(1))
+		},
+	},
+	{
+		name:  "transaction shared",
+		why:   "who reads with the context of a transaction sees what was written in it, until it has ended and after",
+		setup: warmUp,
+		threads: func(w *world) {
+			inside := make(chan context.Context, 1)
+			w.thread("writer", func(c string) {
+				w.transact(c, succeeds, false, func(ctx context.Context) {
+					w.rows.Update(ctx, 1)
+					inside <- ctx
+				})
+			})
+			w.plan.Thread("reader", func() { w.own(<-inside, 1, 1) })
 		},
 	},
 	{
@@ -379,10 +398,9 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "by hand",
-		why:         "a change that the cache is told of",
-		preemptions: 2,
-		setup:       warmUp,
+		name:  "by hand",
+		why:   "a change that the cache is told of",
+		setup: warmUp,
 		threads: func(w *world) {
 			w.thread("writer", func(c string) {
 				w.write(c, "Invalidate", background, succeeds, func(ctx context.Context) error {
@@ -457,38 +475,55 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "guarded",
-		why:         "nobody sees the old after somebody saw the new",
-		guarded:     true,
-		preemptions: 2,
-		setup:       warmUp,
+		name:    "guarded",
+		why:     "nobody sees the old after somebody saw the new",
+		guarded: true,
+		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader1", w.gets(1))
+			w.thread("reader1", w.looks(1))
 			w.thread("reader2", w.gets(1))
 			w.thread("writer", w.updates(succeeds, 1))
 		},
 	},
 	{
-		name:        "guarded readers",
-		why:         "three readers, one of whom loads past the cache",
-		guarded:     true,
-		preemptions: 1,
-		setup:       warmUp,
+		name:    "guarded readers",
+		why:     "three readers, one of whom loads past the cache",
+		guarded: true,
+		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader1", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("reader1", w.looks(1), w.gets(1))
 			w.thread("reader2", w.gets(1))
 			w.thread("reader3", w.lists(0))
 			w.thread("writer", w.updates(succeeds, 1))
 		},
 	},
 	{
-		name:        "guarded late and loaded",
-		why:         "what is loaded while a write is in doubt is not served once it has landed",
-		guarded:     true,
-		preemptions: 1,
+		name:    "guarded late and loaded",
+		why:     "what is loaded while a write is in doubt is not served once it has landed",
+		guarded: true,
 		threads: func(w *world) {
-			w.thread("reader", w.gets(1), func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("reader", w.gets(1), w.looks(1), w.gets(1))
 			w.thread("writer", w.updates(lands, 1))
+		},
+	},
+	{
+		name:    "guarded writers",
+		why:     "a write ends while another one of the same row is in progress",
+		guarded: true,
+		threads: func(w *world) {
+			w.thread("writer1", w.updates(succeeds, 1), w.gets(1))
+			w.thread("writer2", w.updates(succeeds, 1))
+			w.thread("reader", w.looks(1), w.gets(1))
+		},
+	},
+	{
+		name:    "guarded slow",
+		why:     "a write outlasts its guard while another one of the same row is in progress",
+		guarded: true,
+		threads: func(w *world) {
+			w.thread("writer1", w.updates(outlasts, 1), w.gets(1))
+			w.thread("writer2", w.updates(succeeds, 1))
+			w.thread("reader", w.looks(1), w.gets(1))
 		},
 	},
 	{
@@ -502,13 +537,12 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name:        "guarded insert",
-		why:         "what is inserted is not known before",
-		guarded:     true,
-		preemptions: 2,
-		setup:       warmUp,
+		name:    "guarded insert",
+		why:     "what is inserted is not known before",
+		guarded: true,
+		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 3) }, w.gets(3))
+			w.thread("reader", w.looks(3), w.gets(3))
 			w.thread("writer", w.inserts(succeeds))
 		},
 	},
@@ -518,7 +552,7 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.lists(0), w.lists(1))
+			w.thread("reader", w.looks(1), w.lists(0), w.lists(1))
 			w.thread("writer", w.moves(succeeds, 1, 1))
 		},
 	},
@@ -528,7 +562,7 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("reader", w.looks(1), w.gets(1))
 			w.thread("writer", w.updates(lands, 1))
 		},
 	},
@@ -538,7 +572,7 @@ var scenarios = []scenario{
 		guarded: true,
 		setup:   warmUp,
 		threads: func(w *world) {
-			w.thread("reader", func(c string) { w.get(c, cacheruntime.Bypass(background), 1) }, w.gets(1))
+			w.thread("reader", w.looks(1), w.gets(1))
 			w.thread("writer", func(c string) {
 				w.transact(c, succeeds, false, func(ctx context.Context) { w.rows.Update(ctx, 1) })
 			})

@@ -29,6 +29,9 @@ type world struct {
 	rows    *CachedRows
 	guarded bool
 	small   bool // enough for porcupine
+
+	mu      sync.Mutex
+	problem error // found by a client
 }
 
 // maxID is that of the last row that can be inserted.
@@ -71,6 +74,9 @@ func (w *world) open() {
 
 // check judges the run, once all calls have returned.
 func (w *world) check() error {
+	if w.problem != nil {
+		return w.problem
+	}
 	if err := w.history.Stale(); err != nil {
 		return err
 	}
@@ -135,6 +141,20 @@ func (w *world) get(client string, ctx context.Context, id int) {
 		row, err := w.rows.Get(ctx, id)
 		return saw(call, id, row, err)
 	})
+}
+
+// own reads a row with the context of a transaction that has written a version of it.
+func (w *world) own(ctx context.Context, id int, least int64) {
+	schedule.Touch(returned, false)
+	row, err := w.rows.Get(ctx, id)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err != nil:
+		w.problem = err
+	case row.Version < least:
+		w.problem = fmt.Errorf("a read with the context of a transaction that has written version %d of row %d sees version %d", least, id, row.Version)
+	}
 }
 
 func (w *world) page(client string, ctx context.Context, id int) {
@@ -203,6 +223,7 @@ const (
 	breaks          // its answer is lost: it has changed the row
 	lands           // its answer is lost: it changes the row later, within the lease
 	panics          // and has changed the row
+	outlasts        // the lease of its guard, and is refused then
 )
 
 type outcome struct {
@@ -216,6 +237,7 @@ type outcomeKey struct{}
 // write makes one write of a client. What its ending leaves open is over when the
 // lease has ended.
 func (w *world) write(client, what string, ctx context.Context, how ending, write func(context.Context) error) {
+	schedule.Now() // a guard's deadline counts from it
 	call := w.history.Begin(client, what)
 	o := &outcome{call: call, ending: how, landed: make(chan struct{})}
 	func() {
@@ -227,7 +249,6 @@ func (w *world) write(client, what string, ctx context.Context, how ending, writ
 		write(context.WithValue(ctx, outcomeKey{}, o))
 	}()
 	if how == lands {
-		schedule.Point(o.landed)
 		<-o.landed
 		schedule.Elapse(lease)
 		schedule.AwaitTimers()
@@ -265,7 +286,7 @@ type database struct {
 // look is a step in which the database is read, and alter one in which it is changed: a
 // commit, of however many rows.
 func look()  { schedule.Touch("the database", false) }
-func alter() { schedule.Touch("the database", true) }
+func alter() { schedule.TouchNow("the database", true) }
 
 // view is the rows as a call sees them: with what its transaction has written.
 func (d *database) view(ctx context.Context) map[int]Row {
@@ -273,7 +294,7 @@ func (d *database) view(ctx context.Context) map[int]Row {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	rows := maps.Clone(d.rows)
-	if t := transactionOf(ctx); t != nil {
+	if t := transactionOf(ctx); t != nil && !t.ended {
 		for _, c := range t.changes {
 			c.apply(rows)
 		}
@@ -344,10 +365,11 @@ func (c change) apply(rows map[int]Row) {
 }
 
 // commit makes changes, in the step that has begun.
-func (d *database) commit(call *history.Call, changes ...change) {
+func (d *database) commit(call *history.Call, t *transaction) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, c := range changes {
+	t.ended = true
+	for _, c := range t.changes {
 		c.apply(d.rows)
 		for _, id := range c.ids {
 			if call != nil {
@@ -361,18 +383,23 @@ func (d *database) commit(call *history.Call, changes ...change) {
 // transaction.
 func (d *database) write(ctx context.Context, c change) error {
 	if t := transactionOf(ctx); t != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		t.changes = append(t.changes, c)
 		return nil
 	}
-	return d.conclude(ctx, c)
+	return d.conclude(ctx, &transaction{changes: []change{c}})
 }
 
 // conclude commits, now or later, and returns as the outcome of the call says.
-func (d *database) conclude(ctx context.Context, changes ...change) error {
+func (d *database) conclude(ctx context.Context, t *transaction) error {
 	o, _ := ctx.Value(outcomeKey{}).(*outcome)
+	if o != nil && o.ending == outlasts {
+		schedule.Elapse(lease)
+	}
 	alter()
 	if o == nil {
-		d.commit(nil, changes...)
+		d.commit(nil, t)
 		return nil
 	}
 	if ctx.Err() != nil { // or it might land after the lease of a guarded write
@@ -384,13 +411,13 @@ func (d *database) conclude(ctx context.Context, changes ...change) error {
 		schedule.Go(func() {
 			alter()
 			if time.Since(began) < lease {
-				d.commit(o.call, changes...)
+				d.commit(o.call, t)
 			}
 			schedule.Close(o.landed)
 		})
 		return context.DeadlineExceeded
 	}
-	d.commit(o.call, changes...)
+	d.commit(o.call, t)
 	switch o.ending {
 	case fails:
 		return errInjected
@@ -403,7 +430,10 @@ func (d *database) conclude(ctx context.Context, changes ...change) error {
 }
 
 // A transaction is the database's side of one.
-type transaction struct{ changes []change }
+type transaction struct {
+	changes []change
+	ended   bool // they are the database's now
+}
 
 type transactionKey struct{}
 
@@ -427,7 +457,7 @@ func (w *world) transact(client string, how ending, rollback bool, do func(ctx c
 			return nil
 		}
 		return tx.Commit(func() error {
-			return w.db.conclude(ctx, t.changes...)
+			return w.db.conclude(ctx, t)
 		})
 	})
 }

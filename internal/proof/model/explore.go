@@ -133,6 +133,9 @@ func (g *graph) count() (total float64) {
 	for _, to := range g.to {
 		into[to]++
 	}
+	if into[0] > 0 {
+		return math.NaN()
+	}
 	ways := make([]float64, len(g.ends))
 	ways[0] = 1
 	ready := []uint32{0}

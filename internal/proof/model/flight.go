@@ -113,6 +113,7 @@ func (x *step) fly(n uint8) bool {
 		if g.i == 0 {
 			if x.fault == stampAfterLoad || x.fault == backgroundStampAfter && g.background || x.fault == batchStampAfter && f.mate != 0 {
 				g.entry.asOf = s.clock
+				x.say("takes %d for its stamp", s.clock)
 			}
 		}
 		switch x.look(&g.entry, &g.i, beforeStoring) {
@@ -194,14 +195,21 @@ func (x *step) stamp(g *flight) uint8 {
 	return x.s.clock
 }
 
-// land takes a flight off the board, and wakes those who wait for it.
+// land takes a flight off the board, and wakes those who wait for it. An older one that
+// is in the air goes back there: one that is made next is to know of it.
 func (x *step) land(n uint8) {
 	s := x.s
 	f := &s.flights[n-1]
+	f.landed = true
 	if s.board[f.key] == n {
 		s.board[f.key] = 0
+		for old := f.older; old != 0 && x.fault != olderForgotten; old = s.flights[old-1].older {
+			if !s.flights[old-1].landed {
+				s.board[f.key] = old
+				break
+			}
+		}
 	}
-	f.landed = true
 	f.at = flightOver
 }
 

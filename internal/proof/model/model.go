@@ -183,6 +183,7 @@ type Scope struct {
 	cached  uint8                                  // keys whose version 0 is in the store at the start, as a set
 	procs   []proc
 
+	flying   bool // at the start a load of the first key has returned version 0 and is to be stored
 	linear   bool // writes are guarded: reads are to be linearizable, all keys together
 	ttl      bool // what is stored expires
 	fails    bool // loads may fail
@@ -216,6 +217,10 @@ func (x *system) Start() state {
 			s.store[key] = x.entryOf(key, 0, 0)
 			x.expires(&s, &s.store[key])
 		}
+	}
+	if x.flying {
+		s.started, s.board[0] = 1, 1
+		s.flights[0] = flight{at: flightTests, background: true, entry: x.entryOf(0, 0, 0), loaded: true, checkable: true}
 	}
 	for i := range x.procs {
 		if r := x.procs[i].read; r != nil && r.nested {

@@ -4,7 +4,7 @@ package model
 type Mutant struct {
 	Name  string
 	Rule  string // that is broken
-	Scope string // that finds it out; "" if nothing is found in any, for harmless ones
+	Scope string // that finds it out; of a harmless one, the scope where it would show
 	fault fault
 }
 
@@ -51,12 +51,17 @@ const (
 	innerLeft
 	clearWithoutWord
 	storeOutrun
+	guardKnownOnly
+	gapInMarks
+	olderForgotten
 
 	storeBlindly
 	wordsAhead
 	markedFirst
 	backgroundKeepsStamp
 	staleTestedOnce
+
+	leaseTooShort
 )
 
 // Mutants returns the mutants that must be found out.
@@ -92,6 +97,8 @@ func Mutants() []Mutant {
 		{"unmark before the new clock", "the mark goes out in the same step in which the clock goes in", "guarded", unmarkFirst},
 		{"guard forgotten", "a guarded write marks its tags before the call", "guarded", guardForgotten},
 		{"transaction not marked before its commit", "with guarded writes a transaction marks its tags before the commit", "guarded transaction", guardForgotten},
+		{"guard on known tags only", "a guarded write marks the * form of tags that are not known before the call", "guarded insert", guardKnownOnly},
+		{"gap between marks", "the marks of a guarded write in doubt go out when those of its lease are there", "guarded late commit", gapInMarks},
 		{"read in a transaction served", "reads in a transaction go to the database", "transaction", txReadsServed},
 		{"read in a transaction fills", "reads in a transaction start no loads and store nothing", "transaction", txReadsFill},
 		{"end before the commit", "a transaction invalidates after its commit", "transaction", endBeforeCommit},
@@ -101,6 +108,7 @@ func Mutants() []Mutant {
 		{"inner transaction leaves all", "an inner transaction that is committed invalidates as well, as it may be one of its own", "inner transaction of its own", innerLeft},
 		{"clear without its word", "Clear makes loads in flight stale, not only what is stored", "clear", clearWithoutWord},
 		{"older load stored over a younger one's", "an outcome is not stored over that of a younger load (for calls with a Refresh context; no write is missed without it)", "refresh", storeOutrun},
+		{"older load forgotten", "a load knows of every older one for its key that is still under way, also if one between them has failed", "two refreshes", olderForgotten},
 	}
 }
 
@@ -108,17 +116,49 @@ func Mutants() []Mutant {
 // scopes that there are.
 func Harmless() []Mutant {
 	return []Mutant{
-		{"store without testing", "what was overtaken is not stored: the next hit test fails anyhow", "", storeBlindly},
-		{"words before the clock", "the clock moves before the words: raised to what the clock will be, they cost a load at worst", "", wordsAhead},
-		{"marked words first", "a release begins with the words that were not marked: they are marked before the clock moves, so the order is free", "", markedFirst},
-		{"stamp of the entry replaced", "a load in the background has a stamp of its own: an older one only makes it stale early", "", backgroundKeepsStamp},
-		{"stale value tested once", "an expired value is tested when it is found and again when it is served: both are after the call began", "", staleTestedOnce},
+		{"store without testing", "what was overtaken is not stored: the next hit test fails anyhow", "late commit", storeBlindly},
+		{"words before the clock", "the clock moves before the words: raised to what the clock will be, they cost a load at worst", "nested", wordsAhead},
+		{"marked words first", "a release begins with the words that were not marked: they are marked before the clock moves, so the order is free", "guarded insert", markedFirst},
+		{"stamp of the entry replaced", "a load in the background has a stamp of its own: an older one only makes it stale early", "background", backgroundKeepsStamp},
+		{"stale value tested once", "an expired value is tested when it is found and again when it is served: both are after the call began", "expiry", staleTestedOnce},
+	}
+}
+
+// Limits returns what the protocol does not promise, each with a scope in which the model
+// shows it. They are no mutants: the Rule is what the README says of the limit.
+func Limits() []Mutant {
+	return []Mutant{
+		{"unguarded", "reads are linearizable only with guarded writes", "unguarded", keepsAllRules},
+		{"commit after the lease", "a commit that lands after the lease is not seen until the entry expires", "late commit", leaseTooShort},
+		{"guarded write that changes its arguments", "a tag that becomes known only by the call's changing an argument that was filled in is not marked before", "guarded changed argument", keepsAllRules},
+	}
+}
+
+// limits are the scopes of which more is expected than is promised.
+func limits(f fault) []Scope {
+	return []Scope{
+		{
+			Name: "unguarded", Why: "linearizability without guarded writes",
+			keys: []string{"post(7)", "page(7)"}, words: []string{"post(7)"}, depends: []words{word0, word0}, cached: 1 << 1, linear: true,
+			procs: many(
+				writer("writer", f.write(plain(word0)), 0, 1),
+				reader("reader 1", read{key: 0}), reader("reader 2", read{key: 1}),
+			),
+		},
+		{
+			Name: "guarded changed argument", Why: "linearizability of two lists, by a guarded write that is told of the first one alone",
+			keys: []string{"by author 1", "by author 2"}, words: []string{"author(1)", "author(2)"}, depends: []words{word0, word1}, cached: 1<<0 | 1<<1, linear: true,
+			procs: many(
+				writer("writer", f.write(write{outcomes: succeeded, before: word0, after: word1, guarded: word0, guard: never}), 0, 1),
+				reader("reader 1", read{key: 0}), reader("reader 2", read{key: 1}),
+			),
+		},
 	}
 }
 
 // system is the scope by that name with a rule broken.
 func (m Mutant) system(scope string) (x *system, ok bool) {
-	for _, s := range scopes(m.fault) {
+	for _, s := range append(scopes(m.fault), limits(m.fault)...) {
 		if s.Name == scope {
 			return &system{s, m.fault}, true
 		}

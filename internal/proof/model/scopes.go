@@ -36,7 +36,7 @@ func scopes(f fault) []Scope {
 			procs: many(readers(2, read{}), writer("writer 1", f.write(plain(word0)), 0), writer("writer 2", f.write(plain(word0)), 0)),
 		},
 		{
-			Name: "two tags", Why: "entries that depend on several words, each with its writer",
+			Name: "two tags", large: true, Why: "entries that depend on several words, each with its writer",
 			keys: []string{"page(7)"}, words: []string{"post(7)", "author(1)"}, depends: []words{word0 | word1}, cached: 1,
 			procs: many(readers(2, read{}), writer("writer 1", f.write(plain(word0)), 0), writer("writer 2", f.write(plain(word1)), 0)),
 		},
@@ -105,10 +105,10 @@ func scopes(f fault) []Scope {
 			),
 		},
 		{
-			Name: "two refreshes", Why: "the same, with loads for a Refresh context that fail", deep: true,
-			keys: one, words: one, depends: tag, fails: true,
+			Name: "two refreshes", Why: "the same with loads for a Refresh context that fail, while an older load is still to be stored",
+			keys: one, words: one, depends: tag, fails: true, flying: true,
 			procs: many(
-				reader("reader 1", read{}), reader("reader 2", read{refresh: true}), reader("reader 3", read{refresh: true}), reader("reader 4", read{}),
+				readers(2, read{refresh: true}), reader("reader 3", read{}),
 				proc{name: "someone", script: []op{{do: changes}}, keys: []uint8{0}},
 			),
 		},
@@ -246,6 +246,15 @@ func scopes(f fault) []Scope {
 			),
 		},
 		{
+			Name: "guarded late commit", Why: "the same with three readers: at no time is there no mark", deep: true,
+			keys: []string{"post(7)", "page(7)"}, words: one, depends: []words{word0, word0}, linear: true,
+			procs: many(
+				writer("writer", f.write(write{outcomes: inDoubt, before: word0, after: word0, failed: word0, guarded: word0, guard: never, lease: 1}), 0, 1),
+				about("lease", f.lease(word0), 0), about("late commit", late(), 0),
+				reader("reader 1", read{key: 0}), reader("reader 2", read{key: 1}), reader("reader 3", read{key: 1}),
+			),
+		},
+		{
 			Name: "two guarded", large: true, Why: "guarded writes that overlap, and calls of one key that share loads",
 			keys: one, words: one, depends: tag, cached: 1, linear: true,
 			procs: many(
@@ -256,7 +265,7 @@ func scopes(f fault) []Scope {
 		},
 		{
 			Name: "guarded insert", large: true, Why: "a guarded write that fills in the ID: all of the tag is marked before it",
-			keys: []string{"post(7)", "feed"}, words: []string{"post(*)", "any post", "post(7)"}, depends: []words{word0 | word2, word1}, cached: 1 << 1, linear: true,
+			keys: []string{"post(7)", "feed"}, words: []string{"post(*)", "any post", "post(7)"}, depends: []words{word0 | word2, word1}, cached: 1, linear: true,
 			notFound: true, negative: true,
 			procs: many(
 				writer("writer", f.write(write{

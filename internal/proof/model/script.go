@@ -134,7 +134,7 @@ func (x *step) run(i uint8, p *process, pr *proc) bool {
 		x.say("ends its lease")
 	case expires:
 		// The commit lands within the lease, or never: the database's own timeouts see to it.
-		if s.lent>>i&1 == 0 || s.settled>>pr.of&1 == 0 || s.ended>>i&1 == 1 {
+		if s.lent>>i&1 == 0 || s.ended>>i&1 == 1 || s.settled>>pr.of&1 == 0 && x.fault != leaseTooShort {
 			return false
 		}
 		s.ended |= 1 << i
@@ -351,6 +351,8 @@ func (f fault) write(w write) (script []op) {
 		bad &^= w.blank
 	case onlyOnSuccess:
 		bad = 0
+	case guardKnownOnly:
+		w.guarded = w.before
 	case invalidateBefore:
 		add(op{do: marks, words: ok}, op{do: moves}, op{do: releases, words: ok})
 		ok, bad = 0, 0
@@ -372,10 +374,16 @@ func (f fault) write(w write) (script []op) {
 		add(f.release(bad, w.guarded, is(failed))...)
 	}
 	if w.outcomes&inDoubt != 0 {
-		add(f.doubt(bad, w.lease, is(inDoubt))...)
+		doubt := f.doubt(bad, w.lease, is(inDoubt))
+		var release []op
 		if guarded {
-			add(f.release(0, w.guarded, func(p *process) bool { return p.took && p.outcome == inDoubt })...)
+			release = f.release(0, w.guarded, func(p *process) bool { return p.took && p.outcome == inDoubt })
 		}
+		if f == gapInMarks {
+			doubt, release = release, doubt
+		}
+		add(doubt...)
+		add(release...)
 	}
 	add(op{do: returns})
 	return script

@@ -30,10 +30,9 @@ const (
 	// fault do so within seconds; a mutant that makes them hang is none.
 	patience = 3 * time.Minute
 
-	// enough is how many schedules of a scenario are run with each bound on
-	// preemptions, from 0 to most: bounded one by one, because most faults need few,
-	// and schedules with few are few (Musuvathi and Qadeer, PLDI 2007).
-	enough, most = 20_000, 3
+	// enough is how many schedules of a scenario are run, those with few preemptions
+	// first: most faults need few.
+	enough = 30_000
 	// some is how many are run without a mutant, to see that the tests do not fail
 	// anyway. That they hold is for package interleave itself.
 	some = 200
@@ -120,17 +119,12 @@ func (m *Mutant) try(t *testing.T, limit int) (v verdict) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return verdict{trouble: "it does not build: " + err.Error(), output: string(out)}
 	}
-	var out []byte
-	for bound := 0; bound <= most; bound++ {
-		run := exec.CommandContext(ctx, binary, "-test.run="+m.Run, "-test.failfast", "-test.timeout="+patience.String())
-		run.Dir = filepath.Join(module, m.folder())
-		if m.folder() == Interleave {
-			run.Args = append(run.Args, fmt.Sprintf("-schedules=%d", limit), fmt.Sprintf("-preemptions=%d", bound))
-		}
-		if out, err = run.CombinedOutput(); err != nil || m.folder() != Interleave || limit < enough {
-			break
-		}
+	run := exec.CommandContext(ctx, binary, "-test.run="+m.Run, "-test.failfast", "-test.timeout="+patience.String())
+	if m.folder() == Interleave {
+		run.Args = append(run.Args, fmt.Sprintf("-schedules=%d", limit))
 	}
+	run.Dir = filepath.Join(module, m.folder())
+	out, err := run.CombinedOutput()
 	v.output = shortened(out)
 	failed := append(panicked.FindAllSubmatch(out, 1), failedTest.FindAllSubmatch(out, -1)...)
 	v.schedules = string(schedules.Find(out))

@@ -17,6 +17,30 @@ type Limits struct {
 	Schedules int
 }
 
+// Search runs the program under more and more of its schedules (iterative context
+// bounding: Musuvathi and Qadeer, PLDI 2007): all without preemptions, all with one at
+// most, with two, and then all there are, until it has run as many as the budget allows.
+// So it finds what needs few preemptions first, and the reports are easy to read.
+func Search(t *testing.T, program Program, budget int) (result Result) {
+	result.Preemptions = None
+	for _, bound := range []int{0, 1, 2, -1} {
+		limits := Limits{Preemptions: bound, Schedules: budget - result.Schedules}
+		if limits.Schedules <= 0 {
+			break
+		}
+		r := All(t, program, limits)
+		result.Schedules += r.Schedules
+		result.Steps += r.Steps
+		result.Failure = r.Failure
+		result.Complete = r.Complete && bound < 0
+		if r.Failure != nil || !r.Complete {
+			break
+		}
+		result.Preemptions = bound
+	}
+	return result
+}
+
 // A node is a choice among threads, at one step of a schedule.
 type node struct {
 	can         []string        // by name
@@ -100,7 +124,6 @@ type sweep struct {
 	touched  map[any]*touches
 	diverged string
 	all      clock // of all steps
-	elapsed  clock // of the last step that let time pass
 }
 
 // touches is what happened to an object.
@@ -235,33 +258,37 @@ func (s *sweep) happen(t *thread) {
 				t.clock.join(u.clock)
 			}
 		}
-	case everything:
-		t.clock.join(s.all)
 	default:
-		t.clock.join(s.elapsed)
-		touched := s.touched[o.object]
-		if touched == nil {
-			touched = &touches{}
-			s.touched[o.object] = touched
-		}
+		touched := s.touch(o.object)
 		t.clock.join(touched.change)
 		if o.change {
 			t.clock.join(touched.loads)
 		}
 	}
+	if o.timed {
+		t.clock.join(s.touch(clockTime).change)
+	}
 	t.clock.join(make(clock, t.index+1))
 	t.clock[t.index]++
-	if touched := s.touched[o.object]; touched != nil {
+	if o.object != nothing && o.object != timers {
+		touched := s.touch(o.object)
 		if o.change {
 			touched.change = slices.Clone(t.clock)
 		}
 		touched.loads.join(t.clock)
 	}
-	if o.object == everything {
-		s.elapsed = slices.Clone(t.clock)
+	if o.timed {
+		s.touch(clockTime).loads.join(t.clock)
 	}
 	s.all.join(t.clock)
 	s.steps = append(s.steps, taken{thread: t, op: o, nth: t.clock[t.index], clock: slices.Clone(t.clock)})
+}
+
+func (s *sweep) touch(object any) *touches {
+	if s.touched[object] == nil {
+		s.touched[object] = &touches{}
+	}
+	return s.touched[object]
 }
 
 // after notes who was woken, or begun, by the step of a thread; nil is time.

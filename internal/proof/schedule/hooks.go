@@ -11,23 +11,23 @@ import (
 
 // Load is called before an atomic read of *p, and returns p.
 func Load[T any](p *T) *T {
-	step(op{p, false})
+	step(op{p, false, false})
 	return p
 }
 
 // Change is called before an atomic change of *p, and returns p.
 func Change[T any](p *T) *T {
-	step(op{p, true})
+	step(op{p, true, false})
 	return p
 }
 
 // Touch is called before a read or a change of something that is known by a
 // comparable name, such as a row of a database.
-func Touch(name any, change bool) { step(op{name, change}) }
+func Touch(name any, change bool) { step(op{name, change, false}) }
 
 // Lock locks a mutex, when its turn has come.
 func Lock(mu sync.Locker) {
-	if t := step(op{mu, true}); t != nil {
+	if t := step(op{mu, true, false}); t != nil {
 		t.run.take(mu, t)
 	}
 	mu.Lock()
@@ -41,15 +41,13 @@ func Unlock(mu sync.Locker) {
 	}
 }
 
-// Close closes a channel.
+// Close closes a channel. To send, to receive and to select are no steps: who does that
+// goes on to the end of the step in which it can, or waits for one by which it can. So
+// there are never two of its cases to choose from, as long as each step enables one.
 func Close[T any](c chan T) {
-	step(op{channels, true})
+	step(op{c, true, false})
 	close(c)
 }
-
-// Point is called before a channel is sent to or received from, and before a
-// select.
-func Point(any) { step(op{channels, false}) }
 
 // Go is in place of a go statement.
 func Go(f func()) {
@@ -68,20 +66,28 @@ func AfterFunc(d time.Duration, f func()) *time.Timer {
 	if t == nil {
 		return time.AfterFunc(d, f)
 	}
+	t.park(op{clockTime, false, false})
 	child := t.child()
 	child.timer = true
 	return time.AfterFunc(d, func() { child.begin(f) })
 }
 
-// Elapse lets time pass, and so leases end, while others are anywhere.
+// Now is called before something depends on the time.
+func Now() { step(op{clockTime, false, false}) }
+
+// TouchNow is [Touch] for what depends on the time as well.
+func TouchNow(name any, change bool) { step(op{name, change, true}) }
+
+// Elapse lets time pass, and so leases end, while others are anywhere. Who looks at the
+// time by other ways than [Now] and timers is not taken to depend on it.
 func Elapse(d time.Duration) {
 	if t := running(); t != nil {
 		t.elapse = d
-		t.park(op{everything, true})
+		t.park(op{clockTime, true, false})
 		return
 	}
 	<-time.After(d)
 }
 
 // AwaitTimers waits until what [Elapse] has let begin has ended.
-func AwaitTimers() { step(op{timers, false}) }
+func AwaitTimers() { step(op{timers, false, false}) }

@@ -16,16 +16,17 @@ import (
 type op struct {
 	object any
 	change bool
+	timed  bool // it depends on the time as well
 }
 
 // Objects that are not variables.
 type object string
 
 const (
-	nothing    object = "nothing"    // the beginning of a thread
-	everything object = "everything" // the passing of time
-	timers     object = "timers"     // the end of what timers have begun
-	channels   object = "channels"   // all of them: which a select waits for is not told apart
+	nothing   object = "nothing"  // the beginning of a thread
+	clockTime object = "the time" // which passes, and timers are set by
+	timers    object = "timers"   // the end of what timers have begun
+	channels  object = "channels" // all of them: which a select waits for is not told apart
 )
 
 // dependent reports whether the order of two ops can matter.
@@ -33,10 +34,9 @@ func dependent(a, b op) bool {
 	if a.object == nothing || b.object == nothing || a.object == timers || b.object == timers {
 		return false
 	}
-	if a.object == everything || b.object == everything {
-		return true
-	}
-	return a.object == b.object && (a.change || b.change)
+	return a.object == b.object && (a.change || b.change) ||
+		a.timed && b.object == clockTime && b.change ||
+		b.timed && a.object == clockTime && a.change
 }
 
 // A thread is a goroutine that a search drives.
@@ -142,7 +142,7 @@ func (t *thread) begin(f func()) {
 		}
 		t.run.mu.Unlock()
 	}()
-	t.park(op{nothing, false})
+	t.park(op{nothing, false, false})
 	f()
 }
 

@@ -16,6 +16,30 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// A search widens until there is nothing left, or the budget is used up.
+func TestSearch(t *testing.T) {
+	harmless := func(p *Plan) {
+		var n atomic.Int64
+		for _, name := range []string{"a", "b", "c"} {
+			p.Thread(name, func() {
+				Change(&n).Add(1)
+				Change(&n).Add(1)
+			})
+		}
+	}
+	all := Search(t, harmless, 10_000)
+	if !all.Complete || all.Failure != nil || !strings.Contains(all.String(), "which are all") {
+		t.Errorf("%+v", all)
+	}
+	some := Search(t, harmless, 40)
+	if some.Complete || some.Preemptions < 0 || some.Schedules != 40 || !strings.Contains(some.String(), "among them all of up to") {
+		t.Errorf("%+v", some)
+	}
+	if found := Search(t, lostUpdate, 1000); found.Failure == nil || found.Preemptions != 0 {
+		t.Errorf("%+v, want a failure with one preemption", found)
+	}
+}
+
 // Two threads that count without care lose a count, in some schedules.
 func lostUpdate(p *Plan) {
 	var n atomic.Int64
@@ -212,7 +236,6 @@ func TestWaiting(t *testing.T) {
 		var fired atomic.Bool
 		late := false
 		p.Thread("waiter", func() {
-			Point(done)
 			<-done
 			saw = append(saw, Load(&state).Load())
 		})

@@ -39,11 +39,29 @@ func (p *Plan) Check(f func() error) { p.check = f }
 
 // A Result is what a search has found.
 type Result struct {
-	Schedules int // that were run to the end and judged
-	Steps     int // taken in them
-	Complete  bool
-	Failure   *Failure // the first one; nil if there is none
+	Schedules   int      // that were run to the end and judged
+	Steps       int      // taken in them
+	Complete    bool     // there are no others within the limits
+	Preemptions int      // of Search: with so many there are no others; or None
+	Failure     *Failure // the first one; nil if there is none
 }
+
+// String says how far a search has come.
+func (r Result) String() string {
+	how := "given up there"
+	switch {
+	case r.Failure != nil:
+		how = "the last one fails"
+	case r.Complete:
+		how = "which are all"
+	case r.Preemptions >= 0:
+		how = fmt.Sprintf("among them all of up to %d preemptions", r.Preemptions)
+	}
+	return fmt.Sprintf("%d schedules of %d steps in all, %s", r.Schedules, r.Steps, how)
+}
+
+// None says that a search has not come to the end of anything.
+const None = -2
 
 // A Failure is a run that was judged wrong.
 type Failure struct {

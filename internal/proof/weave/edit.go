@@ -113,20 +113,6 @@ func (e *editor) visit(n ast.Node) {
 		e.selector(n)
 	case *ast.GoStmt:
 		e.goStatement(n)
-	case *ast.SelectStmt:
-		e.point(n, nil)
-	case *ast.SendStmt:
-		if !e.isInSelect(n) {
-			e.point(n, n.Chan)
-		}
-	case *ast.UnaryExpr:
-		if n.Op == token.ARROW && !e.isInSelect(n) {
-			e.point(n, n.X)
-		}
-	case *ast.RangeStmt:
-		if _, ok := e.info.TypeOf(n.X).Underlying().(*types.Chan); ok {
-			e.fail(n, "a range over a channel")
-		}
 	}
 }
 
@@ -244,69 +230,6 @@ func (e *editor) goStatement(n *ast.GoStmt) {
 	from, to := e.offset(last), e.offset(call.Rparen)+1
 	lines := strings.Repeat("\n", strings.Count(string(e.source[from:to]), "\n"))
 	e.edits = append(e.edits, edit{from, to, fmt.Sprintf("; %s.Go(func() { %s(%s) }) }%s", hooksName, names[0], args, lines)})
-}
-
-// point puts a hook before the statement in which a channel is used. The hook is
-// told the channel, if it can be evaluated twice.
-func (e *editor) point(n ast.Node, channel ast.Expr) {
-	at, ok := e.statement(n)
-	if !ok {
-		e.fail(n, "a channel operation in the head of a loop, in an else if, or outside of a function")
-		return
-	}
-	what := "nil"
-	if channel != nil && isPlain(channel) {
-		what = string(e.text(channel))
-	}
-	e.insert(at.Pos(), hooksName+".Point("+what+"); ")
-}
-
-// statement is the one in a list of statements that a node is or is part of. It is
-// not ok if the node can be run more often than that, or after other parts of it.
-func (e *editor) statement(n ast.Node) (at ast.Stmt, ok bool) {
-	for i := len(e.path) - 1; i >= 0; i-- {
-		switch above := e.path[i].(type) {
-		case *ast.BlockStmt, *ast.CommClause:
-			at, ok := n.(ast.Stmt)
-			return at, ok
-		case *ast.CaseClause:
-			at, ok := n.(ast.Stmt) // not ok for an expression of the case itself
-			return at, ok
-		case *ast.ForStmt, *ast.FuncLit, *ast.File:
-			return nil, false
-		case *ast.IfStmt:
-			if n == above.Else {
-				return nil, false
-			}
-		}
-		n = e.path[i]
-	}
-	return nil, false
-}
-
-// isInSelect reports whether a node is the operation of a select's case.
-func (e *editor) isInSelect(n ast.Node) bool {
-	for i := len(e.path) - 1; i >= 0; i-- {
-		switch above := e.path[i].(type) {
-		case *ast.CommClause:
-			return n == above.Comm
-		case *ast.BlockStmt, *ast.FuncLit:
-			return false
-		}
-		n = e.path[i]
-	}
-	return false
-}
-
-// isPlain reports whether an expression is made of names alone.
-func isPlain(x ast.Expr) bool {
-	switch x := x.(type) {
-	case *ast.Ident:
-		return true
-	case *ast.SelectorExpr:
-		return isPlain(x.X)
-	}
-	return false
 }
 
 // typeName is the name of a type or of what it points to.
