@@ -1,6 +1,8 @@
 package blog
 
 import (
+	"reflect"
+	"runtime"
 	"testing"
 	"time"
 
@@ -20,7 +22,7 @@ var same = cmp.Options{
 }
 
 // roundTrip encodes a result with generated code and checks that decoding gives
-// it back, twice, without sharing anything that can be changed.
+// it back, again and again, whatever is done to what was decoded before.
 func roundTrip[V any](t *testing.T, v V, encode func(*cacheruntime.Encoder, V), decode func(*cacheruntime.Decoder) V) {
 	t.Helper()
 	var e cacheruntime.Encoder
@@ -29,24 +31,76 @@ func roundTrip[V any](t *testing.T, v V, encode func(*cacheruntime.Encoder, V), 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
+	var decoded [3]V
+	for i := range decoded {
 		d := cacheruntime.NewDecoder(data)
-		got := decode(d)
+		decoded[i] = decode(d)
 		if err := d.Finish(); err != nil {
 			t.Fatalf("%x of %+v: %v", data, v, err)
 		}
+		if i == 1 {
+			spoil(reflect.ValueOf(&decoded[0]).Elem())
+		}
+	}
+	for _, got := range decoded[1:] {
 		if diff := cmp.Diff(v, got, same); diff != "" {
 			t.Errorf("decoding gives another result (-encoded +decoded):\n%s", diff)
 		}
 	}
 }
 
-// survive decodes arbitrary bytes. What comes out without an error must be a
-// result like any other.
+// spoil changes all that can be reached from a result, in place.
+func spoil(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			spoil(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Cap() {
+			spoil(v.Slice(0, v.Cap()).Index(i))
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			v.SetMapIndex(key, reflect.Value{})
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.SetZero()
+			return
+		}
+		for i := range v.NumField() {
+			spoil(v.Field(i))
+		}
+	case reflect.String:
+		v.SetString(v.String() + " changed")
+	case reflect.Int, reflect.Int64:
+		v.SetInt(^v.Int())
+	default:
+		panic("not spoiled: " + v.Type().String())
+	}
+}
+
+// Arbitrary bytes of a given number may not make a decoding allocate more than this
+// many for each, and somewhat for what else the process does.
+const (
+	allocatedPerByte = 128
+	allocatedAnyway  = 64 << 10
+)
+
+// survive decodes arbitrary bytes. That takes memory in proportion to their number, and
+// what comes out without an error must be a result like any other.
 func survive[V any](t *testing.T, data []byte, encode func(*cacheruntime.Encoder, V), decode func(*cacheruntime.Decoder) V) {
 	t.Helper()
+	var before, after runtime.MemStats
 	d := cacheruntime.NewDecoder(data)
-	if v := decode(d); d.Finish() == nil {
+	runtime.ReadMemStats(&before)
+	v := decode(d)
+	runtime.ReadMemStats(&after)
+	if spent := after.TotalAlloc - before.TotalAlloc; spent > uint64(allocatedPerByte*len(data)+allocatedAnyway) {
+		t.Fatalf("decoding %d bytes allocates %d: %x", len(data), spent, data)
+	}
+	if d.Finish() == nil {
 		roundTrip(t, v, encode, decode)
 	}
 }
