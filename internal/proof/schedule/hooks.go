@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"reflect"
 	"sync"
 	"time"
 )
@@ -41,12 +42,38 @@ func Unlock(mu sync.Locker) {
 	}
 }
 
-// Close closes a channel. To send, to receive and to select are no steps: who does that
-// goes on to the end of the step in which it can, or waits for one by which it can. So
-// there are never two of its cases to choose from, as long as each step enables one.
+// Close closes a channel. To send and to receive are no steps: who does that goes on in
+// the step in which it can, or waits for one by which it can.
 func Close[T any](c chan T) {
-	step(op{c, true, false})
+	if t := step(op{channels, true, false}); t != nil {
+		t.run.closes(c)
+	}
 	close(c)
+}
+
+// Select is in place of a select that waits for channels, and returns which of them it
+// was. Of several that are closed it is the one that was closed first, so that a run
+// can be repeated. It is a step if there are several: what it does then depends on what
+// is closed before it.
+func Select(cs ...any) int {
+	var cases []reflect.SelectCase
+	several := 0
+	for _, c := range cs {
+		v := reflect.ValueOf(c)
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: v})
+		if _, timer := c.(<-chan time.Time); !timer && !v.IsNil() {
+			several++
+		}
+	}
+	var t *thread
+	if several > 1 {
+		t = step(op{channels, false, false})
+	}
+	i, _, _ := reflect.Select(cases)
+	if t != nil {
+		i = t.run.firstClosed(cases, i)
+	}
+	return i
 }
 
 // Go is in place of a go statement.
@@ -60,16 +87,24 @@ func Go(f func()) {
 	go child.begin(f)
 }
 
-// AfterFunc is [time.AfterFunc].
-func AfterFunc(d time.Duration, f func()) *time.Timer {
-	t := running()
+// A Timer is what [AfterFunc] returns.
+type Timer struct{ *time.Timer }
+
+// Stop is a step: whether time passes before it decides what the timer does.
+func (t Timer) Stop() bool {
+	step(op{clockTime, false, false})
+	return t.Timer.Stop()
+}
+
+// AfterFunc is in place of [time.AfterFunc].
+func AfterFunc(d time.Duration, f func()) Timer {
+	t := step(op{clockTime, false, false})
 	if t == nil {
-		return time.AfterFunc(d, f)
+		return Timer{time.AfterFunc(d, f)}
 	}
-	t.park(op{clockTime, false, false})
 	child := t.child()
 	child.timer = true
-	return time.AfterFunc(d, func() { child.begin(f) })
+	return Timer{time.AfterFunc(d, func() { child.begin(f) })}
 }
 
 // Now is called before something depends on the time.

@@ -3,6 +3,7 @@ package schedule
 import (
 	"fmt"
 	"path"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -67,6 +68,7 @@ type run struct {
 	byID    map[identity]*thread
 	held    map[any]*thread // locks
 	freed   map[any]clock   // when they were unlocked
+	closed  []uintptr       // channels, in that order
 	free    bool            // hooks let everybody pass: the run is over
 	stuck   bool            // hooks end whoever comes: nobody could go on
 	arrived []*thread       // at a hook, since the last step
@@ -198,6 +200,26 @@ func (r *run) release(mu any, t *thread) {
 	defer r.mu.Unlock()
 	delete(r.held, mu)
 	r.freed[mu] = slices.Clone(t.clock)
+}
+
+func (r *run) closes(c any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = append(r.closed, reflect.ValueOf(c).Pointer())
+}
+
+// firstClosed is which of the channels was closed first; i if none was.
+func (r *run) firstClosed(cases []reflect.SelectCase, i int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.closed {
+		for j := range cases {
+			if cases[j].Chan.Pointer() == c {
+				return j
+			}
+		}
+	}
+	return i
 }
 
 // enabled are the threads that can take a step, in the order of their making.

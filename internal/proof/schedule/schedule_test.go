@@ -225,6 +225,27 @@ func TestAllAreFound(t *testing.T) {
 	}
 }
 
+// What a select sees first depends on which of its channels is closed first.
+func TestSelect(t *testing.T) {
+	outcomes := map[string]bool{}
+	result := All(t, func(p *Plan) {
+		a, b := make(chan struct{}), make(chan struct{})
+		saw := ""
+		p.Thread("waiter", func() {
+			saw = string(rune('a' + Select(a, b)))
+		})
+		p.Thread("a", func() { Close(a) })
+		p.Thread("b", func() { Close(b) })
+		p.Check(func() error {
+			outcomes[saw] = true
+			return nil
+		})
+	}, Limits{Preemptions: -1})
+	if result.Failure != nil || !outcomes["a"] || !outcomes["b"] || len(outcomes) != 2 {
+		t.Errorf("%v in %+v, want a and b", outcomes, result)
+	}
+}
+
 // Goroutines that wait for each other over channels, start others, or wait for
 // timers, are driven as well.
 func TestWaiting(t *testing.T) {

@@ -113,7 +113,29 @@ func (e *editor) visit(n ast.Node) {
 		e.selector(n)
 	case *ast.GoStmt:
 		e.goStatement(n)
+	case *ast.SelectStmt:
+		e.selectStatement(n)
 	}
+}
+
+// selectStatement replaces a select that waits for channels, and takes no values from
+// them, by a switch. Other channel operations need no hooks: see schedule.Close.
+func (e *editor) selectStatement(n *ast.SelectStmt) {
+	var channels []string
+	var edits []edit
+	for i, s := range n.Body.List {
+		clause := s.(*ast.CommClause)
+		receive, ok := clause.Comm.(*ast.ExprStmt)
+		if !ok {
+			return
+		}
+		channel := ast.Unparen(receive.X).(*ast.UnaryExpr).X
+		channels = append(channels, string(e.text(channel)))
+		edits = append(edits, edit{e.offset(clause.Case), e.offset(clause.Colon), fmt.Sprintf("case %d", i)})
+	}
+	e.edits = append(e.edits, edit{e.offset(n.Select), e.offset(n.Body.Lbrace),
+		fmt.Sprintf("switch %s.Select(%s) ", hooksName, strings.Join(channels, ", "))})
+	e.edits = append(e.edits, edits...)
 }
 
 // call replaces calls of methods of atomics and mutexes, of close, and of

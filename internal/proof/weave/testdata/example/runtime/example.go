@@ -56,6 +56,11 @@ loop:
 		default:
 		}
 	}
+	select {
+	case <-c.done:
+	case <-time.After(time.Second): // a break would end the same
+		break
+	}
 	<-time.After(time.Second)
 	if n, ok := <-turns; ok {
 		return n
