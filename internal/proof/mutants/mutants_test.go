@@ -98,7 +98,7 @@ var (
 	schedules = regexp.MustCompile(`found after \d+ schedules`)
 	// panicked is how a test of the runtime may end that was handed what it cannot
 	// be: a nil pointer, say.
-	panicked = regexp.MustCompile(`(?ms)^panic: .*cacheruntime\.(Test\w+)\(`)
+	panicked = regexp.MustCompile(`(?ms)^panic: runtime error: .*?cachegen/runtime\.(Test\w+)[.(]`)
 	// otherEnds are those of a test binary that has not come to judge anything.
 	otherEnds = regexp.MustCompile(`(?m)^panic: test timed out|^fatal error:|^SIG[A-Z]+:|no tests to run`)
 )
