@@ -84,7 +84,8 @@ var Table = []Mutant{
 			at("read.go", "case key.reason == ReasonExpired && e.hard > e.soft", "case (key.reason == ReasonExpired || key.reason == ReasonInvalidated) && e.hard > e.soft"),
 			at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`),
 		},
-		Run: "^TestScenarios$/^(stale)$",
+		Package: Runtime,
+		Run:     "^(TestStaleAfterInvalidation)$",
 	},
 	{
 		Name:    "stale-invalidated-meanwhile",
