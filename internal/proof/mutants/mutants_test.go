@@ -98,7 +98,7 @@ var (
 	schedules = regexp.MustCompile(`found after \d+ schedules`)
 	// panicked is how a test of the runtime may end that was handed what it cannot
 	// be: a nil pointer, say.
-	panicked = regexp.MustCompile(`(?ms)^panic: .*cacheruntime\.(Test\w+)\(`)
+	panicked = regexp.MustCompile(`(?ms)^panic: runtime error: .*?cachegen/runtime\.(Test\w+)[.(]`)
 	// otherEnds are those of a test binary that has not come to judge anything.
 	otherEnds = regexp.MustCompile(`(?m)^panic: test timed out|^fatal error:|^SIG[A-Z]+:|no tests to run`)
 )
@@ -114,7 +114,11 @@ func (m *Mutant) try(t *testing.T, limit int) (v verdict) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	binary := filepath.Join(dir, "mutant.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay="+overlay, "-o", binary, "./"+m.folder())
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay="+overlay, "-o", binary)
+	if m.folder() == Runtime {
+		build.Args = append(build.Args, "-gcflags=-N -l") // its tests take longer to compile than to run
+	}
+	build.Args = append(build.Args, "./"+m.folder())
 	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
 		return verdict{trouble: "it does not build: " + err.Error(), output: string(out)}

@@ -84,7 +84,8 @@ var Table = []Mutant{
 			at("read.go", "case key.reason == ReasonExpired && e.hard > e.soft", "case (key.reason == ReasonExpired || key.reason == ReasonInvalidated) && e.hard > e.soft"),
 			at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`),
 		},
-		Run: "^TestScenarios$/^(stale)$",
+		Package: Runtime,
+		Run:     "^(TestStaleAfterInvalidation)$",
 	},
 	{
 		Name:    "stale-invalidated-meanwhile",
@@ -190,7 +191,7 @@ var Table = []Mutant{
 	{
 		Name:    "recheck-without-test",
 		Rule:    "What a load finds stored at the last moment has to pass the hit test.",
-		Patches: []weave.Patch{at("flight.go", `if r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e) != "" {`, `if why := r.fetch(f.ctx, 0, f.key, storeKey(f.key, &digest), &e); why != "" && why != ReasonInvalidated && why != ReasonMarked {`)},
+		Patches: []weave.Patch{at("flight.go", `if r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e) != "" {`, `if why := r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e); why != "" && why != ReasonInvalidated && why != ReasonMarked {`)},
 		Run:     "^TestScenarios$/^(miss)$",
 	},
 	{
@@ -220,15 +221,13 @@ var Table = []Mutant{
 		Name:    "outrun-stored",
 		Rule:    "Nothing is stored over what a younger load has stored.",
 		Patches: []weave.Patch{at("flight.go", "	if f.outrun {\n", "	if false {\n")},
-		Package: Runtime,
-		Run:     "^(TestRefreshIsNotUndoneByAnOlderLoad)$",
+		Run:     "^TestScenarios$/^(changed-by-others)$",
 	},
 	{
 		Name:    "store-out-of-turn",
 		Rule:    "A younger load's outcome is stored when the older ones' have been.",
 		Patches: []weave.Patch{at("flight.go", "	for _, kept := range first {\n		<-kept\n	}\n", "")},
-		Package: Runtime,
-		Run:     "^(TestRefreshIsStoredAfterAnOlderLoad)$",
+		Run:     "^TestScenarios$/^(changed-by-others)$",
 	},
 
 	// How a write invalidates.
@@ -379,8 +378,7 @@ var Table = []Mutant{
 		Name:    "transaction-looks-up",
 		Rule:    "In a transaction, reads go to the database.",
 		Patches: []weave.Patch{at("control.go", "!c.bypass && !c.refresh && c.transaction(cache) == nil", "!c.bypass && !c.refresh")},
-		Package: Runtime,
-		Run:     "^(TestTransactionCommits)$",
+		Run:     "^TestScenarios$/^(transaction)$",
 	},
 	{
 		Name:    "transaction-fills",
@@ -404,8 +402,7 @@ var Table = []Mutant{
 		Name:    "ended-before-invalidation",
 		Rule:    "A transaction has not ended before it has invalidated.",
 		Patches: []weave.Patch{at("tx.go", "	if commit || !left {\n		if p.ambiguous {\n", "	if t.commits == 0 || t.commits == 1 && committed {\n		t.ended.Store(true)\n	}\n	if commit || !left {\n		if p.ambiguous {\n")},
-		Package: Runtime,
-		Run:     "^(TestReadWithTheContextOfATransactionThatEnds)$",
+		Run:     "^TestScenarios$/^(transaction-shared)$",
 	},
 	{
 		Name:    "ended-collects",
