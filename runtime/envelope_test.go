@@ -3,12 +3,10 @@ package cacheruntime
 import (
 	"bytes"
 	"encoding/binary"
+	"github.com/google/go-cmp/cmp"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
-	"github.com/google/go-cmp/cmp"
 )
 
 func someEntry() *entry {
@@ -29,7 +27,7 @@ func someEntry() *entry {
 // sealed returns data with the checksum that it would have if it had been written so.
 func sealed(data []byte) []byte {
 	n := len(data) - entrySumSize
-	return binary.LittleEndian.AppendUint64(slices.Clone(data[:n]), xxhash.Sum64(data[:n]))
+	return binary.LittleEndian.AppendUint32(slices.Clone(data[:n]), checksum(data[:n]))
 }
 
 func TestEnvelopeRoundTrip(t *testing.T) {
@@ -59,6 +57,15 @@ func TestEnvelopeIsIntact(t *testing.T) {
 		flipped[bit/8] ^= 1 << (bit % 8)
 		if e.open(flipped) {
 			t.Errorf("opened with bit %d flipped: %+v", bit, e)
+		}
+	}
+	for bits := range len(data)*8 - 32 { // the same for whatever happens within four bytes
+		burst := slices.Clone(data)
+		for bit := bits; bit < bits+32; bit += 1 + bit%3 {
+			burst[bit/8] ^= 1 << (bit % 8)
+		}
+		if e.open(burst) {
+			t.Errorf("opened with a burst at bit %d", bits)
 		}
 	}
 	for n := range data {
