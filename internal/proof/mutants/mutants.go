@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cachegen/cachegen/internal/proof/model"
 	"github.com/cachegen/cachegen/internal/proof/weave"
 )
 
@@ -44,6 +45,10 @@ func render() string {
 	b.WriteString("| mutant | what the protocol demands | found by |\n|---|---|---|\n")
 	for _, m := range Table {
 		fmt.Fprintf(&b, "| %s | %s | `%s`, %s |\n", m.Name, m.Rule, m.folder(), tests(m.Run))
+	}
+	b.WriteString("\nAnd of the model, each found in the scope named:\n\n| mutant of the model | what the protocol demands | found in |\n|---|---|---|\n")
+	for _, m := range model.Mutants() {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", m.Name, m.Rule, m.Scope)
 	}
 	b.WriteString("\nThese changes are harmless, and so no mutants:\n\n| change | why |\n|---|---|\n")
 	for _, h := range NoFaults {

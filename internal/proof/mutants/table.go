@@ -84,8 +84,7 @@ var Table = []Mutant{
 			at("read.go", "case key.reason == ReasonExpired && e.hard > e.soft", "case (key.reason == ReasonExpired || key.reason == ReasonInvalidated) && e.hard > e.soft"),
 			at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`),
 		},
-		Package: Runtime,
-		Run:     "^(TestStaleAfterInvalidation)$",
+		Run: "^TestScenarios$/^(stale)$",
 	},
 	{
 		Name:    "stale-invalidated-meanwhile",
