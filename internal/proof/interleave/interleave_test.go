@@ -1,13 +1,20 @@
 package interleave
 
 import (
+	"errors"
 	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/cachegen/cachegen/internal/proof/schedule"
+	"github.com/cachegen/cachegen/internal/proof/weave"
 )
 
 var (
@@ -17,11 +24,53 @@ var (
 	budget = flag.Int("schedules", 4000, "run each scenario under so many schedules, unless there are fewer")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs the tests where the runtime has hooks. If it has none, that is in a
+// binary that is built here, with the same flags.
+func TestMain(m *testing.M) {
+	if schedule.Woven {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	flag.Parse()
+	code, err := runWoven(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// runWoven builds the tests with hooks and runs them. It returns their exit code.
+func runWoven(args []string) (code int, err error) {
+	dir, err := os.MkdirTemp("", "interleave")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	const module = "../../.."
+	overlay, err := weave.Overlay(weave.Options{Root: module, Dir: dir, Patches: []weave.Patch{weave.SmallTable}})
+	if err != nil {
+		return 0, err
+	}
+	binary := filepath.Join(dir, "woven.test")
+	build := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("%w\n%s", err, out)
+	}
+	tests := exec.Command(binary, slices.DeleteFunc(args, func(arg string) bool {
+		return strings.HasPrefix(arg, "-test.testlogfile") // is this process's
+	})...)
+	tests.Stdout, tests.Stderr = os.Stdout, os.Stderr
+	err = tests.Run()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
 
 // TestScenarios runs the schedules of every scenario, as many as the budget allows.
 func TestScenarios(t *testing.T) {
-	total, steps, complete := 0, 0, 0
+	total, steps, complete, before := 0, 0, 0, judged
 	for _, s := range scenarios {
 		t.Run(strings.ReplaceAll(s.name, " ", "-"), func(t *testing.T) {
 			if *replay != "" {
@@ -44,7 +93,8 @@ func TestScenarios(t *testing.T) {
 			t.Logf("%s: %s", s.why, result)
 		})
 	}
-	t.Logf("%d schedules of %d steps in all; %d of %d scenarios to the end", total, steps, complete, len(scenarios))
+	t.Logf("%d schedules of %d steps in all; %d of %d scenarios to the end; %d reads and %d writes judged",
+		total, steps, complete, len(scenarios), judged.reads-before.reads, judged.writes-before.writes)
 }
 
 func (s scenario) program(p *schedule.Plan) {

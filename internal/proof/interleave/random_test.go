@@ -14,10 +14,9 @@ import (
 // TestRandom runs random programs, each under a random schedule: a few clients that
 // make a few calls each, of all kinds.
 func TestRandom(t *testing.T) {
-	total, steps, reads, writes := 0, 0, 0, 0
+	total, steps, before := 0, 0, judged
 	run := func(seed uint64) {
-		var w *world
-		program := func(p *schedule.Plan) { w = randomProgram(p, seed) }
+		program := func(p *schedule.Plan) { randomProgram(p, seed) }
 		if *replay != "" {
 			text, err := schedule.Replay(t, program, *replay)
 			t.Logf("seed %d\n%s", seed, text)
@@ -29,8 +28,6 @@ func TestRandom(t *testing.T) {
 		result := schedule.Random(t, program, seed)
 		total++
 		steps += result.Steps
-		reads += w.history.Reads()
-		writes += w.history.Writes()
 		if result.Failure != nil {
 			t.Fatalf("found after %d schedules (-from %d -seeds 1): %v", total, seed, result.Failure)
 		}
@@ -38,11 +35,11 @@ func TestRandom(t *testing.T) {
 	for seed := *first; seed < *first+*seeds; seed++ {
 		run(seed)
 	}
-	t.Logf("%d random programs of %d steps in all: %d reads and %d writes judged", total, steps, reads, writes)
+	t.Logf("%d random programs of %d steps in all: %d reads and %d writes judged", total, steps, judged.reads-before.reads, judged.writes-before.writes)
 }
 
 // randomProgram makes the program that a seed stands for.
-func randomProgram(plan *schedule.Plan, seed uint64) *world {
+func randomProgram(plan *schedule.Plan, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	w := newWorld(plan, rng.IntN(3) == 0)
 	w.small = true
@@ -109,5 +106,4 @@ func randomProgram(plan *schedule.Plan, seed uint64) *world {
 	if rng.IntN(3) == 0 {
 		plan.Thread("time", func() { schedule.Elapse(time.Duration(rng.IntN(90)) * time.Second) })
 	}
-	return w
 }

@@ -3,8 +3,7 @@
 // count their versions. Its tests run every schedule of the smallest programs, and
 // many at random of larger ones, and judge what the calls returned.
 //
-// The hooks come from package weave. Without them, as in an ordinary go test, only the
-// steps of the database and of the store are scheduled.
+// The hooks come from package weave: the tests build themselves again with them.
 package interleave
 
 import (

@@ -10,6 +10,7 @@
 package weave
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -31,6 +32,9 @@ type Options struct {
 	// Patches are made before the hooks are put in, in that order.
 	Patches []Patch
 }
+
+// wovenFile has the constant that tells whether there are hooks.
+const wovenFile = "internal/proof/schedule/woven.go"
 
 // A Patch is a change of the text of a file of runtime.
 type Patch struct {
@@ -97,6 +101,14 @@ func Overlay(o Options) (path string, err error) {
 			return "", err
 		}
 		overlay.Replace[filepath.Join(listed.Dir, name)] = copied
+	}
+	flag := filepath.Join(root, filepath.FromSlash(wovenFile))
+	if source, err := os.ReadFile(flag); err == nil {
+		copied := filepath.Join(dir, "woven-flag.go")
+		if err := os.WriteFile(copied, bytes.Replace(source, []byte("Woven = false"), []byte("Woven = true"), 1), 0o666); err != nil {
+			return "", err
+		}
+		overlay.Replace[flag] = copied
 	}
 	text, err := json.MarshalIndent(overlay, "", "\t")
 	if err != nil {

@@ -83,6 +83,10 @@ func SmallTableOf(file string) Patch {
 
 func TestNamesAndLinesStay(t *testing.T) {
 	_, files := overlay(t, Options{Root: module})
+	if files["woven.go"] == "" {
+		t.Error("the flag that tells of the hooks is not set")
+	}
+	delete(files, "woven.go")
 	for name, copied := range files {
 		got, err := os.ReadFile(copied)
 		if err != nil {
