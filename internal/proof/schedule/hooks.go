@@ -116,12 +116,13 @@ func TouchNow(name any, change bool) { step(op{name, change, true}) }
 // Elapse lets time pass, and so leases end, while others are anywhere. Who looks at the
 // time by other ways than [Now] and timers is not taken to depend on it.
 func Elapse(d time.Duration) {
-	if t := running(); t != nil {
+	switch t := running(); {
+	case t != nil:
 		t.elapse = d
 		t.park(op{clockTime, true, false})
-		return
+	case driven.Load() == nil: // otherwise the run is over
+		<-time.After(d)
 	}
-	<-time.After(d)
 }
 
 // AwaitTimers waits until what [Elapse] has let begin has ended.
