@@ -44,7 +44,7 @@ func TestScenarios(t *testing.T) {
 			t.Logf("%s: %s", s.why, result)
 		})
 	}
-	t.Logf("%d schedules of %d steps in all; %d of %d scenarios to the end", total, steps, complete, len(scenarios))
+	t.Logf("%d runs of %d steps in all; %d of %d scenarios to the end", total, steps, complete, len(scenarios))
 }
 
 func (s scenario) program(p *schedule.Plan) {
