@@ -93,7 +93,7 @@ func TestScenarios(t *testing.T) {
 			t.Logf("%s: %s", s.why, result)
 		})
 	}
-	t.Logf("%d schedules of %d steps in all; %d of %d scenarios to the end; %d reads and %d writes judged",
+	t.Logf("%d runs of %d steps in all; %d of %d scenarios to the end; %d reads and %d writes judged",
 		total, steps, complete, len(scenarios), judged.reads-before.reads, judged.writes-before.writes)
 }
 

@@ -179,6 +179,9 @@ func (x *step) fly(n uint8) bool {
 	return true
 }
 
+// isOpen reports whether a flight may be joined.
+func (f *flight) isOpen() bool { return f.landed || !f.late && !f.outrun }
+
 // isStorable reports whether an outcome is one to be stored.
 func (x *step) isStorable(version uint8) bool {
 	if x.notFound && version == 0 {

@@ -101,7 +101,7 @@ func (x *step) call(i uint8, p *process, r *read) bool {
 		x.board(i, p, r)
 
 	case readRefreshes:
-		if on := s.board[r.key]; on != 0 && !s.flights[on-1].late {
+		if on := s.board[r.key]; on != 0 && s.flights[on-1].isOpen() {
 			x.say("finds flight %d loading it already", on)
 		} else {
 			n := x.newFlight(r.key)
@@ -196,7 +196,7 @@ func (x *step) board(i uint8, p *process, r *read) {
 			return false
 		}
 		f := &s.flights[n-1]
-		return (f.landed || !f.late) && (f.fresh || !r.refresh)
+		return f.isOpen() && (f.fresh || !r.refresh)
 	}
 	var next uint8
 	if p.last != 0 {

@@ -54,7 +54,6 @@ const (
 )
 
 func is(o outcome) func(*process) bool { return func(p *process) bool { return p.outcome&o != 0 } }
-func hasTaken(p *process) bool         { return p.took }
 func isTooLate(p *process) bool        { return p.atOnce }
 
 // run takes a step of a script. It reports whether there is one to take.

@@ -39,7 +39,7 @@ func (p *Plan) Check(f func() error) { p.check = f }
 
 // A Result is what a search has found.
 type Result struct {
-	Schedules   int      // that were run to the end and judged
+	Schedules   int      // that were run to the end and judged; Search runs some of them once for each bound
 	Steps       int      // taken in them
 	Complete    bool     // there are no others within the limits
 	Preemptions int      // of Search: with so many there are no others; or None
@@ -53,11 +53,11 @@ func (r Result) String() string {
 	case r.Failure != nil:
 		how = "the last one fails"
 	case r.Complete:
-		how = "which are all"
+		how = "and no schedule is left"
 	case r.Preemptions >= 0:
 		how = fmt.Sprintf("among them all of up to %d preemptions", r.Preemptions)
 	}
-	return fmt.Sprintf("%d schedules of %d steps in all, %s", r.Schedules, r.Steps, how)
+	return fmt.Sprintf("%d runs of %d steps in all, %s", r.Schedules, r.Steps, how)
 }
 
 // None says that a search has not come to the end of anything.
@@ -158,6 +158,8 @@ func execute(t *testing.T, program Program, traced bool, choose func(r *run, can
 // ASPLOS 2010).
 func Random(t *testing.T, program Program, seed uint64) Result {
 	rng := rand.New(rand.NewPCG(seed, 0))
+	// Three changes find what depends on the order of four steps; length is more
+	// than most programs take, as the changes may come anywhere.
 	const changes, length = 3, 400
 	priorities := map[*thread]float64{}
 	drops := map[int]bool{}
