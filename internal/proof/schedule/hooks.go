@@ -76,6 +76,10 @@ func Select(cs ...any) int {
 	return i
 }
 
+// Poll is called before a select that does not wait: which way that goes depends on what
+// is closed before it.
+func Poll() { step(op{channels, false, false}) }
+
 // Go is in place of a go statement.
 func Go(f func()) {
 	t := running()

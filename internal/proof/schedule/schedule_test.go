@@ -247,6 +247,34 @@ func TestSelect(t *testing.T) {
 	}
 }
 
+// What a look at a channel sees depends on whether that is closed before it.
+func TestPoll(t *testing.T) {
+	outcomes := map[string]bool{}
+	result := All(t, func(p *Plan) {
+		done := make(chan struct{})
+		var other atomic.Int64
+		saw := ""
+		p.Thread("looker", func() {
+			Change(&other).Add(1)
+			Poll()
+			select {
+			case <-done:
+				saw = "closed"
+			default:
+				saw = "open"
+			}
+		})
+		p.Thread("closer", func() { Close(done) })
+		p.Check(func() error {
+			outcomes[saw] = true
+			return nil
+		})
+	}, Limits{Preemptions: -1})
+	if result.Failure != nil || len(outcomes) != 2 {
+		t.Errorf("%v in %+v, want open and closed", outcomes, result)
+	}
+}
+
 // A select does not take a channel for one that was closed before, though that is
 // garbage by then and its memory may be in use again.
 func TestSelectAmongNewChannels(t *testing.T) {

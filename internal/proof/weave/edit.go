@@ -119,8 +119,17 @@ func (e *editor) visit(n ast.Node) {
 }
 
 // selectStatement replaces a select that waits for channels, and takes no values from
-// them, by a switch. Other channel operations need no hooks: see schedule.Close.
+// them, by a switch. It puts a hook before one that does not wait if it comes after one
+// that does, in the same function: what was closed meanwhile decides. A look ahead of a
+// wait tells nothing that the wait would not tell. Other channel operations need no hooks:
+// see schedule.Close.
 func (e *editor) selectStatement(n *ast.SelectStmt) {
+	if !waits(n) {
+		if e.waited(n) {
+			e.insert(n.Select, hooksName+".Poll(); ")
+		}
+		return
+	}
 	var channels []string
 	var edits []edit
 	for i, s := range n.Body.List {
@@ -136,6 +145,27 @@ func (e *editor) selectStatement(n *ast.SelectStmt) {
 	e.edits = append(e.edits, edit{e.offset(n.Select), e.offset(n.Body.Lbrace),
 		fmt.Sprintf("switch %s.Select(%s) ", hooksName, strings.Join(channels, ", "))})
 	e.edits = append(e.edits, edits...)
+}
+
+// waits reports whether a select has no default.
+func waits(n *ast.SelectStmt) bool {
+	return !slices.ContainsFunc(n.Body.List, func(s ast.Stmt) bool { return s.(*ast.CommClause).Comm == nil })
+}
+
+// waited reports whether a select that waits comes before a node in its function.
+func (e *editor) waited(n ast.Node) (found bool) {
+	for i := len(e.path) - 1; i >= 0; i-- {
+		switch e.path[i].(type) {
+		case *ast.FuncDecl, *ast.FuncLit:
+			ast.Inspect(e.path[i], func(m ast.Node) bool {
+				s, ok := m.(*ast.SelectStmt)
+				found = found || ok && s.Pos() < n.Pos() && waits(s)
+				return true
+			})
+			return found
+		}
+	}
+	return false
 }
 
 // call replaces calls of methods of atomics and mutexes, of close, and of

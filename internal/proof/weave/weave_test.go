@@ -146,7 +146,7 @@ func TestErrors(t *testing.T) {
 		{"try", Options{Patches: []Patch{{"example.go", "c.mu.Lock()", "c.mu.TryLock()"}}}, []string{"example.go:21", "c.mu.TryLock"}},
 		{"a function value", Options{Patches: []Patch{{"example.go", "c.ended.Swap(true)", "c.ended.Swap != nil"}}}, []string{"example.go:31", "c.ended.Swap"}},
 		{"a constant argument", Options{Patches: []Patch{{"example.go", "go func() {\n", "go print(1)\n\tfunc() {\n"}}}, []string{"example.go:38", "go statement"}},
-		{"a wait group", Options{Patches: []Patch{{"example.go", "<-time.After(time.Second)\n\tif", "new(sync.WaitGroup).Wait()\n\tif"}}}, []string{"example.go:64", "Wait"}},
+		{"a wait group", Options{Patches: []Patch{{"example.go", "<-time.After(time.Second)\n\tif", "new(sync.WaitGroup).Wait()\n\tif"}}}, []string{"example.go:68", "Wait"}},
 		{"no module", Options{Root: os.DevNull}, []string{"go list", "null"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

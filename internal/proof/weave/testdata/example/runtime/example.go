@@ -61,6 +61,10 @@ loop:
 	case <-time.After(time.Second): // a break would end the same
 		break
 	}
+	select {
+	case <-c.done: // meanwhile
+	default:
+	}
 	<-time.After(time.Second)
 	if n, ok := <-turns; ok {
 		return n
