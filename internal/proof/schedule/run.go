@@ -68,7 +68,7 @@ type run struct {
 	byID    map[identity]*thread
 	held    map[any]*thread // locks
 	freed   map[any]clock   // when they were unlocked
-	closed  []uintptr       // channels, in that order
+	closed  []reflect.Value // channels, in that order; kept, or a new one may get the address of one
 	free    bool            // hooks let everybody pass: the run is over
 	stuck   bool            // hooks end whoever comes: nobody could go on
 	arrived []*thread       // at a hook, since the last step
@@ -205,7 +205,7 @@ func (r *run) release(mu any, t *thread) {
 func (r *run) closes(c any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed = append(r.closed, reflect.ValueOf(c).Pointer())
+	r.closed = append(r.closed, reflect.ValueOf(c))
 }
 
 // firstClosed is which of the channels was closed first; i if none was.
@@ -214,7 +214,7 @@ func (r *run) firstClosed(cases []reflect.SelectCase, i int) int {
 	defer r.mu.Unlock()
 	for _, c := range r.closed {
 		for j := range cases {
-			if cases[j].Chan.Pointer() == c {
+			if cases[j].Chan.Pointer() == c.Pointer() {
 				return j
 			}
 		}
