@@ -76,6 +76,32 @@ func (w *world) moves(how ending, id, to int) func(string) {
 }
 func (w *world) evicts(string) { w.store.evict() }
 
+// told adds a client that changes row 1 in a transaction, past the cache, and one that
+// tells the cache of it, in the same transaction, while that is committed. The change has
+// been made when both are done.
+func (w *world) told(tell func(context.Context) error) {
+	inside, done := make(chan context.Context, 1), make(chan struct{})
+	w.thread("writer", func(c string) {
+		w.write(c, "a transaction", background, succeeds, func(ctx context.Context) error {
+			ctx, tx := w.cache.Begin(ctx)
+			defer tx.End()
+			t := &transaction{}
+			ctx = context.WithValue(ctx, transactionKey{}, t)
+			if err := w.db.Update(ctx, 1); err != nil {
+				return err
+			}
+			inside <- ctx
+			err := tx.Commit(func() error { return w.db.conclude(ctx, t) })
+			<-done
+			return err
+		})
+	})
+	w.plan.Thread("teller", func() {
+		tell(<-inside)
+		schedule.Close(done)
+	})
+}
+
 var scenarios = []scenario{
 	{
 		name:  "hit",
@@ -419,6 +445,22 @@ var scenarios = []scenario{
 				})
 			})
 			w.thread("reader", w.gets(1), w.gets(2))
+		},
+	},
+	{
+		name: "by hand in a transaction",
+		why:  "what is invalidated in a transaction while that ends is so once it has ended",
+		threads: func(w *world) {
+			w.told(func(ctx context.Context) error { return w.cache.Invalidate(ctx, ItemTag(1)) })
+			w.thread("reader", w.gets(1), w.gets(1))
+		},
+	},
+	{
+		name: "clear in a transaction",
+		why:  "and so is what is cleared",
+		threads: func(w *world) {
+			w.told(func(ctx context.Context) error { return w.cache.Clear(ctx) })
+			w.thread("reader", w.gets(1), w.gets(1))
 		},
 	},
 	{

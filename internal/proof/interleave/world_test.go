@@ -123,7 +123,10 @@ func (w *world) read(client, what string, ctx context.Context, read func(context
 	if w.guarded {
 		schedule.Touch(returned, true)
 	}
-	if err != nil {
+	if err != nil { // the database has none to return
+		w.mu.Lock()
+		w.problem = fmt.Errorf("%s of %s fails: %w", what, client, err)
+		w.mu.Unlock()
 		call.Fail()
 		return
 	}

@@ -481,6 +481,47 @@ var Table = []Mutant{
 		Package: Runtime,
 		Run:     "^(TestInvalidateByHandInATransaction)$",
 	},
+	{
+		Name:    "guard-shares-memory",
+		Rule:    "The marks that are released are those that were made, whatever the tags become.",
+		Patches: []weave.Patch{at("write.go", "distinct(slices.Clone(c.tags.slots))", "c.tags.slots; _ = slices.Clone(slots)")},
+		Package: Runtime,
+		Run:     "^(TestGuardedWriteReleasesWhatItMarked)$",
+	},
+	{
+		Name:    "commit-shares-memory",
+		Rule:    "So are those of a commit, whatever is collected meanwhile.",
+		Patches: []weave.Patch{at("tx.go", "marked = marks{slices.Clone(t.pending.slots), t.pending.clear}", "marked = marks{t.pending.slots, t.pending.clear}")},
+		Package: Runtime,
+		Run:     "^(TestGuardedCommitReleasesWhatItMarked)$",
+	},
+	{
+		Name:    "by-hand-collected-late",
+		Rule:    "What is invalidated by hand is collected first: the transaction may end in between.",
+		Patches: []weave.Patch{at("cache.go", "	control.collect(c, pending{slots: all.slots, names: all.names})\n	c.table.invalidate(all.slots)\n", "	c.table.invalidate(all.slots)\n	control.collect(c, pending{slots: all.slots, names: all.names})\n")},
+		Run:     "^TestScenarios$/^(by-hand-in-a-transaction)$",
+	},
+	{
+		Name:    "doubt-by-the-callers-context",
+		Rule:    "An error of a write whose guard has ended its context leaves it in doubt.",
+		Patches: []weave.Patch{at("write.go", "inDoubt(c.called, err)", "inDoubt(c.caller, err)")},
+		Package: Runtime,
+		Run:     "^(TestGuardThatEndsLeavesInDoubt)$",
+	},
+	{
+		Name:    "late-write-forgotten",
+		Rule:    "What is written after a commit that failed is invalidated again by End.",
+		Patches: []weave.Patch{at("tx.go", "	t.late = t.failed\n", "")},
+		Package: Runtime,
+		Run:     "^(TestEndAfterAWriteAfterAFailedCommit)$",
+	},
+	{
+		Name:    "left-to-failed-outer",
+		Rule:    "An inner transaction leaves nothing to an outer one whose commit has failed.",
+		Patches: []weave.Patch{at("tx.go", "left = added && !failed\n", "left = added || failed\n")},
+		Package: Runtime,
+		Run:     "^(TestInnerEndAfterAFailedOuterCommit)$",
+	},
 }
 
 // NoFaults are changes that break nothing.

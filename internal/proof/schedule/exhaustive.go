@@ -11,7 +11,9 @@ import (
 type Limits struct {
 	// Preemptions is how often a thread that could go on may be kept from it in one
 	// schedule; less than 0 is without a bound. Most faults need one or two
-	// (Musuvathi and Qadeer, PLDI 2007).
+	// (Musuvathi and Qadeer, PLDI 2007). With a bound, a few outcomes that are within
+	// it may be left out where threads wait for each other: it is for finding, not for
+	// proving.
 	Preemptions int
 	// Schedules is how many to run at most; 0 is without a bound.
 	Schedules int
@@ -20,8 +22,9 @@ type Limits struct {
 // Search runs the program under more and more of its schedules (iterative context
 // bounding: Musuvathi and Qadeer, PLDI 2007): all without preemptions, all with one at
 // most, with two, each for a fifth of the budget, and then all there are. So it finds
-// what needs few preemptions first, and the reports are easy to read. Without a
-// bound far fewer schedules have to be run to come to the end of all.
+// what needs few preemptions first, and the reports are easy to read. Only the search
+// without a bound leaves nothing out, and it needs far fewer schedules for that: see
+// Limits.
 func Search(t *testing.T, program Program, budget int) (result Result) {
 	result.Preemptions = None
 	add := func(bound, schedules int) (goOn bool) {

@@ -33,7 +33,7 @@ func TestSearch(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	some := Search(t, harmless, 40)
-	if some.Complete || some.Preemptions < 0 || some.Schedules != 40 || !strings.Contains(some.String(), "among them all of up to") {
+	if some.Complete || some.Preemptions < 0 || some.Schedules != 40 || !strings.Contains(some.String(), "through with up to") {
 		t.Errorf("%+v", some)
 	}
 	if found := Search(t, lostUpdate, 1000); found.Failure == nil || found.Preemptions != 0 {

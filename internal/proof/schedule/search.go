@@ -42,7 +42,7 @@ type Result struct {
 	Schedules   int      // that were run to the end and judged; Search runs some of them once for each bound
 	Steps       int      // taken in them
 	Complete    bool     // there are no others within the limits
-	Preemptions int      // of Search: with so many there are no others; or None
+	Preemptions int      // of Search: the largest bound it was through with, or None
 	Failure     *Failure // the first one; nil if there is none
 }
 
@@ -55,7 +55,7 @@ func (r Result) String() string {
 	case r.Complete:
 		how = "and no schedule is left"
 	case r.Preemptions >= 0:
-		how = fmt.Sprintf("among them all of up to %d preemptions", r.Preemptions)
+		how = fmt.Sprintf("through with up to %d preemptions", r.Preemptions)
 	}
 	return fmt.Sprintf("%d runs of %d steps in all, %s", r.Schedules, r.Steps, how)
 }
