@@ -30,7 +30,7 @@ type flight[V any] struct {
 	nextMany *flight[V]    // the same, of a batch
 	older    *flight[V]    // for the same key, that was in the air when this one was made
 	kept     chan struct{} // closed when its outcome has been stored; nil until that begins
-	outrun   bool          // a younger one's outcome was stored: its own is not to be
+	outrun   chan struct{} // kept of a younger one, whose outcome is stored and not this one's; nil if there is none
 
 	// Set by the starter before the flight takes off.
 	stats      *methodStats    // of the method that loads
@@ -143,7 +143,7 @@ func (r *Read[V]) isOpen(f *flight[V]) bool {
 	if f.landed {
 		return f.err != errCalledOff
 	}
-	return !f.trip.isOff && !f.outrun && !r.isLate(f)
+	return !f.trip.isOff && f.outrun == nil && !r.isLate(f)
 }
 
 // isLate reports whether a flight goes on past its deadline.
@@ -375,19 +375,26 @@ func (f *flight[V]) inTheAir() *flight[V] {
 
 // mayKeep reports whether the outcome of a flight may be stored: not if that of a
 // younger one was, such as that of a call with a Refresh context, which began later.
-// If older ones are being stored, it waits until that is done; they in turn wait for
-// older ones only. If it may be, f.kept is to be closed afterwards.
+// It waits until that has been done: whoever gets the outcome must not find what was
+// there before afterwards. If older ones are being stored, it waits for them as well;
+// they in turn wait for older ones only, and none of those for one that it outran. If
+// it may be, f.kept is to be closed afterwards.
 func (r *Read[V]) mayKeep(f *flight[V]) bool {
 	r.mu.Lock()
-	if f.outrun {
+	younger := f.outrun
+	if f.outrun != nil {
 		r.mu.Unlock()
+		<-younger
 		return false
 	}
 	f.kept = make(chan struct{})
 	var first []chan struct{}
 	for old := f.older; old != nil; old = old.older {
-		if old.outrun = old.kept == nil; !old.outrun {
+		switch {
+		case old.kept != nil:
 			first = append(first, old.kept)
+		case old.outrun == nil:
+			old.outrun = f.kept
 		}
 	}
 	r.mu.Unlock()

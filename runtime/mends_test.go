@@ -70,6 +70,42 @@ func TestRefreshIsStoredAfterAnOlderLoad(t *testing.T) {
 	})
 }
 
+// Nor does a call with a Refresh context return before what outran its load is stored:
+// what was there before would be served after it.
+func TestRefreshThatIsOutrunReturnsWhenTheOtherIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{memoryStore: newMemoryStore()}
+		r := newPosts(t, nil, WithStore(store), WithLoadTimeout(time.Second))
+		r.set(post{ID: 7, Title: "old"})
+		r.expectTitle(t, t.Context(), 7, "old")
+		r.set(post{ID: 7, Title: "new"}) // past the wrappers
+		storing, stored := make(chan struct{}), make(chan struct{})
+		store.beforeSet = func() { close(storing); <-stored }
+
+		read, release := slowLoad(r)
+		first := make(chan string, 1)
+		go func() { first <- r.title(Refresh(t.Context()), 7) }()
+		<-read
+		advance(3 * time.Second) // past its deadline, so that the next one has a load of its own
+		go r.title(Refresh(t.Context()), 7)
+		<-storing
+		release()
+		synctest.Wait()
+		select {
+		case got := <-first:
+			t.Errorf("it has returned %q, and now another read returns %q", got, r.title(t.Context(), 7))
+			close(stored)
+		default:
+			close(stored)
+			if got := <-first; got != "new" {
+				t.Errorf("it returned %q", got)
+			}
+		}
+		synctest.Wait()
+		r.expectTitle(t, t.Context(), 7, "new")
+	})
+}
+
 // hookContext calls err when Err is called.
 type hookContext struct {
 	context.Context

@@ -85,7 +85,7 @@ func TestScenarios(t *testing.T) {
 			total += result.Schedules
 			steps += result.Steps
 			if result.Failure != nil {
-				t.Fatalf("found after %d schedules: %v", result.Schedules, result.Failure)
+				t.Fatalf("found after %d schedules: %v with go run ./internal/proof/woven -test.run '%s$'", result.Schedules, result.Failure, t.Name())
 			}
 			if result.Complete {
 				complete++

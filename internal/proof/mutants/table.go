@@ -219,7 +219,7 @@ var Table = []Mutant{
 	{
 		Name:    "outrun-stored",
 		Rule:    "Nothing is stored over what a younger load has stored.",
-		Patches: []weave.Patch{at("flight.go", "	if f.outrun {\n", "	if false {\n")},
+		Patches: []weave.Patch{at("flight.go", "	if f.outrun != nil {\n", "	if false {\n")},
 		Run:     "^TestScenarios$/^(changed-by-others)$",
 	},
 	{
