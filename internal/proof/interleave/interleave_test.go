@@ -85,13 +85,16 @@ func TestScenarios(t *testing.T) {
 			total += result.Schedules
 			steps += result.Steps
 			if result.Failure != nil {
-				t.Fatalf("found after %d schedules: %v with go run ./internal/proof/woven -test.run '%s$'", result.Schedules, result.Failure, t.Name())
+				t.Fatalf("found after %d schedules: %v with go test ./internal/proof/interleave -run '%s$'", result.Schedules, result.Failure, t.Name())
 			}
 			if result.Complete {
 				complete++
 			}
 			t.Logf("%s: %s", s.why, result)
 		})
+	}
+	if *replay != "" {
+		return
 	}
 	t.Logf("%d runs of %d steps in all; %d of %d scenarios to the end; %d reads and %d writes judged",
 		total, steps, complete, len(scenarios), judged.reads-before.reads, judged.writes-before.writes)

@@ -29,7 +29,7 @@ func TestRandom(t *testing.T) {
 		total++
 		steps += result.Steps
 		if result.Failure != nil {
-			t.Fatalf("found after %d schedules (go run ./internal/proof/woven -test.run TestRandom -from %d -seeds 1): %v", total, seed, result.Failure)
+			t.Fatalf("found after %d schedules (go test ./internal/proof/interleave -run TestRandom -from %d -seeds 1): %v", total, seed, result.Failure)
 		}
 	}
 	for seed := *first; seed < *first+*seeds; seed++ {

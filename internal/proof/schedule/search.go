@@ -79,7 +79,7 @@ const maxSteps = 20_000
 
 var (
 	errRedundant = errors.New("the same as one that was run before")
-	errDiverged  = errors.New("the program does something else when it is run again under the same schedule")
+	errDiverged  = errors.New("the program does something else under this schedule than when it was found: it is not deterministic, or not what it was; search again without -schedule")
 )
 
 // taken is a step that was taken.
