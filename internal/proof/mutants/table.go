@@ -223,6 +223,13 @@ var Table = []Mutant{
 		Run:     "^TestScenarios$/^(changed-by-others)$",
 	},
 	{
+		Name:    "outrun-does-not-wait",
+		Rule:    "A load that was outrun returns when the younger outcome is stored.",
+		Patches: []weave.Patch{at("flight.go", "		<-younger\n", "		_ = younger\n")},
+		Package: Runtime,
+		Run:     "^(TestRefreshThatIsOutrunReturnsWhenTheOtherIsStored)$",
+	},
+	{
 		Name:    "store-out-of-turn",
 		Rule:    "A younger load's outcome is stored when the older ones' have been.",
 		Patches: []weave.Patch{at("flight.go", "	for _, kept := range first {\n		<-kept\n	}\n", "")},
@@ -336,6 +343,12 @@ var Table = []Mutant{
 		Patches: []weave.Patch{at("clock.go", "			t.spilled[i]++\n", "")},
 		Package: Runtime,
 		Run:     "^(TestMarksSpill)$",
+	},
+	{
+		Name:    "gap-between-marks",
+		Rule:    "The marks of a guarded write in doubt go out when those of its lease are there.",
+		Patches: []weave.Patch{at("lease.go", "	stale.slots = distinct(stale.slots) // most", "	if cause == CauseAmbiguous && len(marked.slots) > 0 {\n		c.table.release(marked.slots, nil)\n		marked.slots = nil\n	}\n	stale.slots = distinct(stale.slots) // most")},
+		Run:     "^TestScenarios$/^(guarded-late-and-loaded)$",
 	},
 	{
 		Name:    "released-twice",
