@@ -114,6 +114,25 @@ type hookContext struct {
 
 func (c hookContext) Err() error { c.err(); return c.Context.Err() }
 
+// betweenBatches makes a call that joins a batch of posts 1 and 2, and looks for what to
+// do next when that has failed and another one is under way. A batch goes on with a step.
+func (m *manyPosts) betweenBatches(t *testing.T, step chan struct{}, call func(context.Context) string) string {
+	go m.titles(t.Context(), 1, 2)
+	synctest.Wait()
+	ctx, again := heldBeforeItsSecondFlight(t.Context())
+	got := make(chan string, 1)
+	go func() { got <- call(ctx) }()
+	synctest.Wait()
+	step <- struct{}{} // the first batch fails
+	synctest.Wait()
+	go m.titles(t.Context(), 1, 2)
+	synctest.Wait()
+	close(again)
+	synctest.Wait()
+	close(step)
+	return <-got
+}
+
 // A read of one is not failed by batches alone: other ids may be to blame, in the
 // second as in the first.
 func TestReadOfOneAfterFailuresOfTwoBatches(t *testing.T) {
@@ -121,20 +140,7 @@ func TestReadOfOneAfterFailuresOfTwoBatches(t *testing.T) {
 		m := newManyPosts(t, nil, BatchConfig{})
 		step := make(chan struct{})
 		m.around = func(context.Context, []int64) error { <-step; return errors.New("post 2 is damaged") }
-		go m.titles(t.Context(), 1, 2)
-		synctest.Wait()
-		ctx, again := heldBeforeItsSecondFlight(t.Context())
-		got := make(chan string, 1)
-		go func() { got <- m.title(ctx, 1) }()
-		synctest.Wait()
-		step <- struct{}{} // the first batch fails
-		synctest.Wait()
-		go m.titles(t.Context(), 1, 2)
-		synctest.Wait()
-		close(again)
-		synctest.Wait()
-		close(step)
-		if title := <-got; title != "post 1" {
+		if title := m.betweenBatches(t, step, func(ctx context.Context) string { return m.title(ctx, 1) }); title != "post 1" {
 			t.Error(title)
 		}
 	})
@@ -277,20 +283,7 @@ func TestBatchAfterFailuresOfTwoOthers(t *testing.T) {
 			<-step
 			return errors.New("post 2 is damaged")
 		}
-		go m.titles(t.Context(), 1, 2)
-		synctest.Wait()
-		ctx, again := heldBeforeItsSecondFlight(t.Context())
-		got := make(chan string, 1)
-		go func() { got <- m.titles(ctx, 1) }()
-		synctest.Wait()
-		step <- struct{}{} // the first batch fails
-		synctest.Wait()
-		go m.titles(t.Context(), 1, 2)
-		synctest.Wait()
-		close(again)
-		synctest.Wait()
-		close(step)
-		if titles := <-got; titles != "1:post 1" {
+		if titles := m.betweenBatches(t, step, func(ctx context.Context) string { return m.titles(ctx, 1) }); titles != "1:post 1" {
 			t.Error(titles)
 		}
 	})
