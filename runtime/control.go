@@ -48,9 +48,9 @@ func Bypass(ctx context.Context) context.Context {
 
 // Refresh returns a context with which reads load, whatever is cached, and store
 // what they load. The load begins after the call does; calls made with such a
-// context at the same time share one. Reads that begin after the call has returned see
-// no less than there was when it began, even of what changed past the wrappers. Reads
-// that a load makes with the context it is given do the same.
+// context at the same time share one. Once the result is stored, reads see no less than
+// there was when the call began, even of what changed past the wrappers. Reads that a
+// load makes with the context it is given do the same.
 func Refresh(ctx context.Context) context.Context {
 	return withControl(ctx, func(c *control) { c.refresh = true })
 }
