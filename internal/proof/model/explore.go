@@ -3,6 +3,7 @@ package model
 import (
 	"hash/maphash"
 	"math"
+	"slices"
 )
 
 // A System is something that can be explored: states, and the steps that lead from
@@ -56,9 +57,7 @@ func Explore[S comparable](system System[S], count bool) Exploration {
 			found.Trace = append(found.Trace, int(origins[at].nth))
 			at = origins[at].from
 		}
-		for i, j := 0, len(found.Trace)-1; i < j; i, j = i+1, j-1 {
-			found.Trace[i], found.Trace[j] = found.Trace[j], found.Trace[i]
-		}
+		slices.Reverse(found.Trace)
 	}
 
 	var level, next []S // the states at one distance from the start, and at one step more

@@ -62,7 +62,6 @@ func TestStress(t *testing.T) {
 				cacheruntime.WithLoadTimeout(100 * time.Millisecond),
 			}
 			r := &run{t: t, seed: seed + uint64(i)}
-			opts = append(opts, cacheruntime.WithObserver(&r.reloads))
 			if test.own {
 				r.store = cachetest.NewStore(t)
 				opts = append(opts, cacheruntime.WithStore(r.store), cacheruntime.WithMaxLoads(6))
@@ -99,7 +98,6 @@ type run struct {
 	judge  func(*history.History) error
 
 	history                           *history.History // of this round
-	reloads                           reloads
 	rounds, judgedReads, judgedWrites int
 	meddled, meddledWithStore         int // times, of the one who does
 	transactions                      atomic.Int64
@@ -198,7 +196,7 @@ func (r *run) report() {
 		"joined":          stats.Joined,
 		"stale":           stats.Stale,
 		"refreshed":       stats.Refreshes,
-		"reloaded":        r.reloads.n.Load(),
+		"reloaded":        stats.Reloads,
 		"skipped":         stats.Skipped,
 		"bypassed":        stats.Bypassed,
 		"overtaken":       stats.Overtaken,
@@ -226,15 +224,5 @@ func (r *run) report() {
 	}
 	if ratio := stats.HitRatio(); ratio < 1./3 {
 		r.t.Errorf("too weak: the hit ratio is %.2f", ratio)
-	}
-}
-
-// reloads counts the reloads after writes: reads that load whatever is cached, with
-// the context of a write.
-type reloads struct{ n atomic.Uint64 }
-
-func (r *reloads) Observe(ctx context.Context, e cacheruntime.Event) {
-	if e.Reason == cacheruntime.ReasonRefresh && ctx.Value(attemptKey{}) != nil {
-		r.n.Add(1)
 	}
 }
