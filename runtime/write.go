@@ -37,7 +37,9 @@ func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *
 	call.tags.result = resultUnknown
 	if w.cache.guardLease > 0 && atOnce {
 		tags(&call.tags) // once more: what depends on the result as *
-		call.guard(began)
+		if err := call.guard(began); err != nil {
+			panic(err)
+		}
 	}
 	return call.called, call
 }
@@ -51,21 +53,23 @@ type WriteCall struct {
 	control *control
 	collect func(*Tags)
 	tags    Tags
-	marks   *lease // of a guarded write
-	cause   Cause  // ambiguous until it is known what the call returned
+	marks   *held // of a guarded write
+	cause   Cause // ambiguous until it is known what the call returned
 	trace   *Trace
 	began   time.Time
 	reloads []reload
 }
 
 // guard marks the tags known before the call.
-func (c *WriteCall) guard(began time.Time) {
+func (c *WriteCall) guard(began time.Time) (err error) {
 	cache := c.write.cache
-	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
 	slots := distinct(slices.Clone(c.tags.slots))
-	cache.table.mark(slots)
-	c.marks = cache.lend(marks{slots: slots}, cache.guardLease)
+	if c.marks, err = cache.hold(marks{slots: slots}, cache.guardLease, false); err != nil {
+		return err
+	}
+	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
 	c.write.stats.note(c.caller, 0, countMarks, Event{Outcome: Marked})
+	return nil
 }
 
 // Reload adds a read that [WriteCall.End] makes once it has invalidated, if the
@@ -123,7 +127,7 @@ func (c *WriteCall) invalidate() (left bool) {
 	left, atOnce := c.control.collect(cache, later)
 	event := Event{Outcome: Collected}
 	if atOnce || c.marks != nil {
-		cache.settle(c.caller, stats, c.tags.slots, c.marks.takeOver(), c.cause)
+		cache.settle(c.caller, stats, c.tags.slots, c.marks, c.cause)
 		event = Event{Outcome: Invalidated, Cause: c.cause}
 	} else {
 		stats.tell(c.caller, event)
