@@ -260,7 +260,7 @@ func TestGuardedWrite(t *testing.T) {
 func TestGuardedWriteTagsOfTheResult(t *testing.T) {
 	r := newTagged(t, WithGuardedWrites(time.Minute))
 	id := int64(0)
-	_, write := r.update.Begin(t.Context(), func(tags *Tags) {
+	_, write := r.update.BeginAnyway(t.Context(), func(tags *Tags) {
 		tags.Result(allPostTag(), func() { tags.Add(postTag(id)) })
 	})
 	r.expectReason(t, ReasonMarked)
@@ -277,7 +277,7 @@ func TestGuardedWriteTagsOfTheResult(t *testing.T) {
 func TestGuardedWriteChangesItsTags(t *testing.T) {
 	r := newTagged(t, WithGuardedWrites(time.Minute))
 	id := int64(1)
-	_, write := r.update.Begin(t.Context(), func(tags *Tags) { tags.Add(postTag(id)) })
+	_, write := r.update.BeginAnyway(t.Context(), func(tags *Tags) { tags.Add(postTag(id)) })
 	r.expectHit(t, true)
 	id = 7
 	r.set(post{ID: 7, Title: "new"})

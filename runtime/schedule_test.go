@@ -304,7 +304,7 @@ func schedule(t *testing.T, seed uint64) {
 				w.pause()
 				id := int64(w.n(ids))
 				var version int
-				_, call := write.Begin(t.Context(), func(tags *Tags) { tags.Add(postTag(id), feedTag()) })
+				_, call := write.BeginAnyway(t.Context(), func(tags *Tags) { tags.Add(postTag(id), feedTag()) })
 				w.pause()
 				w.mu.Lock()
 				version = len(w.rows[id])

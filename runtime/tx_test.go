@@ -532,7 +532,10 @@ func TestTransactionTrace(t *testing.T) {
 
 // reloading is a write with reloads, by way of the generated read.
 func (r *posts) reloading(ctx context.Context, call func() error, reloads ...func(context.Context) error) error {
-	ctx, write := r.update.Begin(ctx, func(tags *Tags) { tags.Add(postTag(7)) })
+	ctx, write, err := r.update.Begin(ctx, func(tags *Tags) { tags.Add(postTag(7)) })
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	for _, reload := range reloads {
 		write.Reload(reload)

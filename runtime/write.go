@@ -22,9 +22,29 @@ func NewWrite(cache *Cache, repository, method string) *Write {
 // at once and again by [WriteCall.End], because the call may change what they
 // are made of, and both are invalidated. The call is to be made with the context
 // that Begin returns: with [WithGuardedWrites] it has a deadline.
-func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall) {
+//
+// After an error, which wraps [ErrRefused], the call must not be made: it would have
+// to be guarded and cannot be. There is then no WriteCall, and nothing to end.
+func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall, error) {
+	call, err := w.begin(ctx, tags)
+	if err != nil {
+		return ctx, nil, err
+	}
+	return call.called, call, nil
+}
+
+// BeginAnyway is [Write.Begin] for a method that returns no error, and so could not
+// say that it was refused: if the call cannot be guarded it is made without its mark,
+// and invalidates as one that is not guarded does.
+func (w *Write) BeginAnyway(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall) {
+	call, _ := w.begin(ctx, tags)
+	return call.called, call
+}
+
+// begin returns a call even with an error: one that is not guarded, but should be.
+func (w *Write) begin(ctx context.Context, tags func(*Tags)) (call *WriteCall, err error) {
 	control := controlOf(ctx)
-	call := &WriteCall{write: w, caller: ctx, called: ctx, control: control, collect: tags, trace: control.tracer(), cause: CauseAmbiguous}
+	call = &WriteCall{write: w, caller: ctx, called: ctx, control: control, collect: tags, trace: control.tracer(), cause: CauseAmbiguous}
 	call.tags.write = true
 	began := time.Now() // before anything is marked: the deadline counts from here
 	if call.trace != nil {
@@ -37,11 +57,9 @@ func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *
 	call.tags.result = resultUnknown
 	if w.cache.guardLease > 0 && atOnce {
 		tags(&call.tags) // once more: what depends on the result as *
-		if err := call.guard(began); err != nil {
-			panic(err)
-		}
+		err = call.guard(began)
 	}
-	return call.called, call
+	return call, err
 }
 
 // A WriteCall is one call of a [Write]. It belongs to one goroutine.
@@ -60,7 +78,8 @@ type WriteCall struct {
 	reloads []reload
 }
 
-// guard marks the tags known before the call.
+// guard marks the tags known before the call. If it cannot, it leaves the call as it
+// is without a guard.
 func (c *WriteCall) guard(began time.Time) (err error) {
 	cache := c.write.cache
 	slots := distinct(slices.Clone(c.tags.slots))

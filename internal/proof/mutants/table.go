@@ -272,7 +272,7 @@ var Table = []Mutant{
 		Name: "invalidate-before-only",
 		Rule: "A write invalidates when it has returned, not before it is made.",
 		Patches: []weave.Patch{
-			at("write.go", "	return call.called, call\n", "	w.cache.view().invalidate(call.tags.slots)\n	return call.called, call\n"),
+			at("write.go", "	return call, err\n", "	w.cache.view().invalidate(call.tags.slots)\n	return call, err\n"),
 			at("write.go", "	if atOnce || c.marks != nil {\n", "	if _ = atOnce; c.marks != nil {\n"),
 		},
 		Run: "^TestScenarios$/^(miss)$",
