@@ -103,7 +103,7 @@ func BenchmarkWrite(b *testing.B) {
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		_, call := r.update.Begin(ctx, func(tags *Tags) { tags.Add(postTag(7)) })
+		_, call := r.update.BeginAnyway(ctx, func(tags *Tags) { tags.Add(postTag(7)) })
 		call.Returned(nil)
 		call.End()
 	}

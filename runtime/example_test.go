@@ -64,9 +64,12 @@ func ExampleCache_Begin() {
 	}
 	for _, result := range []error{nil, fmt.Errorf("no such author")} {
 		err := inTransaction(context.Background(), func(ctx context.Context, _ *databaseTx) error {
-			_, call := rename.Begin(ctx, func(tags *cacheruntime.Tags) {
+			_, call, err := rename.Begin(ctx, func(tags *cacheruntime.Tags) {
 				tags.Add(cacheruntime.AllTag("example.com/blog.author"))
 			})
+			if err != nil {
+				return err
+			}
 			defer call.End()
 			fmt.Println("UPDATE")
 			return call.Returned(result)

@@ -188,7 +188,7 @@ func (r *posts) fail(err error) {
 
 // put is the generated method of the write: it changes a row and invalidates.
 func (r *posts) put(ctx context.Context, p post, invalidates ...Tag) {
-	_, call := r.update.Begin(ctx, func(tags *Tags) {
+	_, call := r.update.BeginAnyway(ctx, func(tags *Tags) {
 		for _, tag := range invalidates {
 			tags.Add(tag)
 		}
@@ -201,7 +201,10 @@ func (r *posts) put(ctx context.Context, p post, invalidates ...Tag) {
 // write is the generated method of a write that does something: call is what it
 // does to the rows.
 func (r *posts) write(ctx context.Context, call func(ctx context.Context) error, invalidates ...Tag) error {
-	ctx, write := r.update.Begin(ctx, func(tags *Tags) { tags.Add(invalidates...) })
+	ctx, write, err := r.update.Begin(ctx, func(tags *Tags) { tags.Add(invalidates...) })
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(call(ctx))
 }

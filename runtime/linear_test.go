@@ -166,10 +166,9 @@ func checkHistory(t *testing.T, guarded bool, seed uint64) {
 					defer func() { recover() }()
 					if rnd(3) > 0 {
 						id := int64(rnd(rows))
-						ctx, w := r.update.Begin(t.Context(), func(tags *Tags) { tags.Add(postTag(id)) })
+						_, w := r.update.BeginAnyway(t.Context(), func(tags *Tags) { tags.Add(postTag(id)) })
 						defer w.End()
 						w.Reload(func(ctx context.Context) error { _, err := r.get(ctx, id); return err })
-						_ = ctx
 						w.Returned(change([]int64{id}, call, &late))
 						return
 					}
@@ -213,7 +212,7 @@ func checkHistory(t *testing.T, guarded bool, seed uint64) {
 	settled(2 * lease)
 	for id := range int64(rows) {
 		r.expectTitle(t, t.Context(), id, strconv.FormatInt(version[id], 10))
-		if marks, _ := marksOf(r.cache.table, postTagSlot(id)); marks != 0 {
+		if marks, _ := marksOf(r.cache.view(), postTagSlot(id)); marks != 0 {
 			t.Errorf("row %d: %d marks", id, marks)
 		}
 	}

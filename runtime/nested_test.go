@@ -11,14 +11,14 @@ import (
 func TestNestedReadDuringInvalidation(t *testing.T) {
 	for name, invalidate := range map[string]func(r *posts, tags []Tag){
 		"write": func(r *posts, tags []Tag) {
-			_, w := r.update.Begin(context.Background(), func(all *Tags) { all.Add(tags...) })
+			_, w := r.update.BeginAnyway(context.Background(), func(all *Tags) { all.Add(tags...) })
 			w.Returned(nil)
 			w.End()
 		},
 		"by hand": func(r *posts, tags []Tag) { r.cache.Invalidate(context.Background(), tags...) },
 		"transaction": func(r *posts, tags []Tag) {
 			ctx, tx := r.cache.Begin(context.Background())
-			_, w := r.update.Begin(ctx, func(all *Tags) { all.Add(tags...) })
+			_, w := r.update.BeginAnyway(ctx, func(all *Tags) { all.Add(tags...) })
 			w.Returned(nil)
 			w.End()
 			tx.Commit(func() error { return nil })
@@ -43,13 +43,13 @@ func TestNestedReadDuringInvalidation(t *testing.T) {
 			}
 			tags = append(tags, postTag(7))
 			r.set(post{ID: 7, Title: "new"}) // the write has been made, and is about to return
-			before := r.cache.table.now()
+			before := r.cache.view().now()
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				invalidate(r, tags)
 			}()
-			for r.cache.table.now() == before {
+			for r.cache.view().now() == before {
 			}
 			outer.title(t.Context(), 7) // concurrent with the write: may be old
 			select {

@@ -202,7 +202,7 @@ func txSchedule(t *testing.T, seed uint64) {
 	write := func(ctx context.Context, call func(ctx context.Context) error, ids [3]bool) error {
 		after := w.n(2) == 0
 		n := 0
-		ctx, c := r.update.Begin(ctx, func(tags *Tags) {
+		ctx, c, err := r.update.Begin(ctx, func(tags *Tags) {
 			n++
 			for i, x := range ids {
 				if x {
@@ -214,6 +214,9 @@ func txSchedule(t *testing.T, seed uint64) {
 			}
 			tags.Add(feedTag())
 		})
+		if err != nil {
+			return err
+		}
 		defer c.End()
 		return c.Returned(call(ctx))
 	}
@@ -329,7 +332,7 @@ func txSchedule(t *testing.T, seed uint64) {
 	advance(2 * time.Minute)
 	synctest.Wait()
 	if seed%10 == 0 { // it takes a while under the race detector
-		r.cache.table.expectNoMarks(t)
+		r.cache.view().expectNoMarks(t)
 	}
 	for _, read := range []*Read[*post]{r.read, lists.read} {
 		if len(read.flights) != 0 {

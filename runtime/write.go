@@ -22,9 +22,29 @@ func NewWrite(cache *Cache, repository, method string) *Write {
 // at once and again by [WriteCall.End], because the call may change what they
 // are made of, and both are invalidated. The call is to be made with the context
 // that Begin returns: with [WithGuardedWrites] it has a deadline.
-func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall) {
+//
+// After an error, which wraps [ErrRefused], the call must not be made: it would have
+// to be guarded and cannot be. There is then no WriteCall, and nothing to end.
+func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall, error) {
+	call, err := w.begin(ctx, tags)
+	if err != nil {
+		return ctx, nil, err
+	}
+	return call.called, call, nil
+}
+
+// BeginAnyway is [Write.Begin] for a method that returns no error, and so could not
+// say that it was refused: if the call cannot be guarded it is made without its mark,
+// and invalidates as one that is not guarded does.
+func (w *Write) BeginAnyway(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall) {
+	call, _ := w.begin(ctx, tags)
+	return call.called, call
+}
+
+// begin returns a call even with an error: one that is not guarded, but should be.
+func (w *Write) begin(ctx context.Context, tags func(*Tags)) (call *WriteCall, err error) {
 	control := controlOf(ctx)
-	call := &WriteCall{write: w, caller: ctx, called: ctx, control: control, collect: tags, trace: control.tracer(), cause: CauseAmbiguous}
+	call = &WriteCall{write: w, caller: ctx, called: ctx, control: control, collect: tags, trace: control.tracer(), cause: CauseAmbiguous}
 	call.tags.write = true
 	began := time.Now() // before anything is marked: the deadline counts from here
 	if call.trace != nil {
@@ -37,9 +57,9 @@ func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *
 	call.tags.result = resultUnknown
 	if w.cache.guardLease > 0 && atOnce {
 		tags(&call.tags) // once more: what depends on the result as *
-		call.guard(began)
+		err = call.guard(began)
 	}
-	return call.called, call
+	return call, err
 }
 
 // A WriteCall is one call of a [Write]. It belongs to one goroutine.
@@ -51,21 +71,24 @@ type WriteCall struct {
 	control *control
 	collect func(*Tags)
 	tags    Tags
-	marks   *lease // of a guarded write
-	cause   Cause  // ambiguous until it is known what the call returned
+	marks   *held // of a guarded write
+	cause   Cause // ambiguous until it is known what the call returned
 	trace   *Trace
 	began   time.Time
 	reloads []reload
 }
 
-// guard marks the tags known before the call.
-func (c *WriteCall) guard(began time.Time) {
+// guard marks the tags known before the call. If it cannot, it leaves the call as it
+// is without a guard.
+func (c *WriteCall) guard(began time.Time) (err error) {
 	cache := c.write.cache
-	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
 	slots := distinct(slices.Clone(c.tags.slots))
-	cache.table.mark(slots)
-	c.marks = cache.lend(marks{slots: slots}, cache.guardLease)
+	if c.marks, err = cache.hold(marks{slots: slots}, cache.guardLease, false); err != nil {
+		return err
+	}
+	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
 	c.write.stats.note(c.caller, 0, countMarks, Event{Outcome: Marked})
+	return nil
 }
 
 // Reload adds a read that [WriteCall.End] makes once it has invalidated, if the
@@ -123,7 +146,7 @@ func (c *WriteCall) invalidate() (left bool) {
 	left, atOnce := c.control.collect(cache, later)
 	event := Event{Outcome: Collected}
 	if atOnce || c.marks != nil {
-		cache.settle(c.caller, stats, c.tags.slots, c.marks.takeOver(), c.cause)
+		cache.settle(c.caller, stats, c.tags.slots, c.marks, c.cause)
 		event = Event{Outcome: Invalidated, Cause: c.cause}
 	} else {
 		stats.tell(c.caller, event)

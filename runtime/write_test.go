@@ -18,7 +18,7 @@ func invalidated(t *testing.T, call func(r *posts, write *WriteCall, p *post)) [
 		defer close(ended)
 		defer func() { recover() }()
 		p := &post{ID: 1, Author: 10}
-		_, write := r.update.Begin(ctx, func(tags *Tags) {
+		_, write := r.update.BeginAnyway(ctx, func(tags *Tags) {
 			tags.Add(feedTag())
 			tags.Try(AllTag("example.com/blog.author"), func() { tags.Add(authorTag(p.Author)) })
 			tags.Result(allPostTag(), func() { tags.Add(postTag(p.ID)) })
@@ -93,7 +93,7 @@ func TestWriteTagsPanicAfterwards(t *testing.T) {
 				t.Error("the panic is lost")
 			}
 		}()
-		_, write := r.update.Begin(t.Context(), func(tags *Tags) {
+		_, write := r.update.BeginAnyway(t.Context(), func(tags *Tags) {
 			if runs++; runs == 2 {
 				panic("tags")
 			}
@@ -112,7 +112,7 @@ func TestWriteInvalidatesAfterTheCall(t *testing.T) {
 	r := newPosts(t, nil)
 	r.depends = func(id int64) []Tag { return []Tag{postTag(id)} }
 	r.set(post{ID: 7, Title: "old"})
-	_, write := r.update.Begin(t.Context(), func(tags *Tags) { tags.Add(postTag(7)) })
+	_, write := r.update.BeginAnyway(t.Context(), func(tags *Tags) { tags.Add(postTag(7)) })
 	r.expectTitle(t, t.Context(), 7, "old")
 	r.set(post{ID: 7, Title: "new"})
 	r.expectTitle(t, t.Context(), 7, "old") // the write has not returned
@@ -133,13 +133,13 @@ func TestInvalidateByHand(t *testing.T) {
 	if err := r.cache.Invalidate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if len(trace.Events()) != 0 || r.cache.table.now() != 0 {
+	if len(trace.Events()) != 0 || r.cache.view().now() != 0 {
 		t.Error("invalidating nothing does something")
 	}
 	if err := r.cache.Invalidate(ctx, postTag(0), postTag(1)); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.cache.table.now(); got != 1 {
+	if got := r.cache.view().now(); got != 1 {
 		t.Errorf("one step moves the clock to %d", got)
 	}
 	if got := trace.String(); got != "invalidated  by hand  blog.post(0), blog.post(1)  "+trace.Events()[0].Duration.String()+"\n" {

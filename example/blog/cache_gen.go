@@ -238,10 +238,13 @@ func (c *CachedAuthorRepository) InvalidateAllList(ctx context.Context) error {
 //
 // Invalidates Author(a.ID) and ByEmail(a.Email).
 func (c *CachedAuthorRepository) Create(ctx context.Context, a *Author) error {
-	ctx, write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllAuthorTag(), func() { tags.Add(AuthorTag(a.ID)) })
 		tags.Try(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(a.Email)) })
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Create(ctx, a))
 }
@@ -251,9 +254,12 @@ func (c *CachedAuthorRepository) Create(ctx context.Context, a *Author) error {
 //
 // Invalidates Author(id).
 func (c *CachedAuthorRepository) Rename(ctx context.Context, id int64, name string) error {
-	ctx, write := c.rename.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.rename.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(AuthorTag(id))
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Rename(ctx, id, name))
 }
@@ -262,11 +268,14 @@ func (c *CachedAuthorRepository) Rename(ctx context.Context, id int64, name stri
 //
 // Invalidates Author(id), ByEmail(old) and ByEmail(email).
 func (c *CachedAuthorRepository) ChangeEmail(ctx context.Context, id int64, email string) (old string, err error) {
-	ctx, write := c.changeEmail.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.changeEmail.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(AuthorTag(id))
 		tags.Result(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(old)) })
 		tags.Try(c.byEmail.AllTag(), func() { tags.Add(c.byEmailEntry(email)) })
 	})
+	if err != nil {
+		return old, err
+	}
 	defer write.End()
 	old, err = c.next.ChangeEmail(ctx, id, email)
 	write.Returned(err)
@@ -277,9 +286,12 @@ func (c *CachedAuthorRepository) ChangeEmail(ctx context.Context, id int64, emai
 //
 // Invalidates Author(id).
 func (c *CachedAuthorRepository) Delete(ctx context.Context, id int64) error {
-	ctx, write := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(AuthorTag(id))
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Delete(ctx, id))
 }
@@ -491,9 +503,12 @@ func (cached *CachedCommentRepository) InvalidateAllLatest(ctx context.Context) 
 //
 // Invalidates Discussion(c.PostID).
 func (cached *CachedCommentRepository) Add(ctx context.Context, c *Comment) error {
-	ctx, write := cached.add.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := cached.add.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllDiscussionTag(), func() { tags.Add(DiscussionTag(c.PostID)) })
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(cached.next.Add(ctx, c))
 }
@@ -503,13 +518,16 @@ func (cached *CachedCommentRepository) Add(ctx context.Context, c *Comment) erro
 //
 // Invalidates Discussion(posts[*]).
 func (cached *CachedCommentRepository) Remove(ctx context.Context, ids []int64) (posts []int64, err error) {
-	ctx, write := cached.remove.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := cached.remove.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Result(AllDiscussionTag(), func() {
 			for _, post := range posts {
 				tags.Add(DiscussionTag(post))
 			}
 		})
 	})
+	if err != nil {
+		return posts, err
+	}
 	defer write.End()
 	posts, err = cached.next.Remove(ctx, ids)
 	write.Returned(err)
@@ -992,11 +1010,14 @@ func (c *CachedPostRepository) InvalidateAllFeatured(ctx context.Context) error 
 //
 // Invalidates Post(p.ID), Feed and ByAuthor(p.AuthorID, *).
 func (c *CachedPostRepository) Create(ctx context.Context, p *Post) error {
-	ctx, write := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.create.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllPostTag(), func() { tags.Add(PostTag(p.ID)) })
 		tags.Add(FeedTag())
 		tags.Try(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(p.AuthorID)) })
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Create(ctx, p))
 }
@@ -1006,9 +1027,12 @@ func (c *CachedPostRepository) Create(ctx context.Context, p *Post) error {
 //
 // Invalidates Post(id).
 func (c *CachedPostRepository) Edit(ctx context.Context, id int64, title, body string) error {
-	ctx, write := c.edit.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.edit.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id))
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Edit(ctx, id, title, body))
 }
@@ -1017,10 +1041,13 @@ func (c *CachedPostRepository) Edit(ctx context.Context, id int64, title, body s
 //
 // Invalidates Post(id), Feed and ByAuthor(author, *).
 func (c *CachedPostRepository) Publish(ctx context.Context, id int64, at time.Time) (author int64, err error) {
-	ctx, write := c.publish.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.publish.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id), FeedTag())
 		tags.Result(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(author)) })
 	})
+	if err != nil {
+		return author, err
+	}
 	defer write.End()
 	author, err = c.next.Publish(ctx, id, at)
 	write.Returned(err)
@@ -1031,11 +1058,14 @@ func (c *CachedPostRepository) Publish(ctx context.Context, id int64, at time.Ti
 //
 // Invalidates Post(id), Feed, ByAuthor(from, *) and ByAuthor(to, *).
 func (c *CachedPostRepository) Move(ctx context.Context, id, to int64) (from int64, err error) {
-	ctx, write := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(PostTag(id), FeedTag())
 		tags.Result(c.byAuthor.AllTag(), func() { tags.Add(c.byAuthorEntryWithAuthor(from)) })
 		tags.Add(c.byAuthorEntryWithAuthor(to))
 	})
+	if err != nil {
+		return from, err
+	}
 	defer write.End()
 	from, err = c.next.Move(ctx, id, to)
 	write.Returned(err)
@@ -1049,9 +1079,12 @@ func (c *CachedPostRepository) Move(ctx context.Context, id, to int64) (from int
 //
 // Invalidates Featured(). Then it loads Featured() again.
 func (c *CachedPostRepository) Feature(ctx context.Context, id int64, until time.Time) error {
-	ctx, write := c.feature.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.feature.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(c.featuredEntry())
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	write.Reload(func(ctx context.Context) error {
 		_, err := c.Featured(ctx)
@@ -1066,7 +1099,7 @@ func (c *CachedPostRepository) Feature(ctx context.Context, id int64, until time
 // Invalidates Post(ids[*]), Discussion(ids[*]), Feed and
 // ByAuthor(authors[*], *).
 func (c *CachedPostRepository) Delete(ctx context.Context, ids ...int64) (authors []int64, err error) {
-	ctx, write := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
 		for _, id := range ids {
 			tags.Add(PostTag(id), DiscussionTag(id))
 		}
@@ -1077,6 +1110,9 @@ func (c *CachedPostRepository) Delete(ctx context.Context, ids ...int64) (author
 			}
 		})
 	})
+	if err != nil {
+		return authors, err
+	}
 	defer write.End()
 	authors, err = c.next.Delete(ctx, ids...)
 	write.Returned(err)

@@ -132,7 +132,7 @@ func TestInvalidatedByATransaction(t *testing.T) {
 	begun, whole := cacheruntime.WithTrace(t.Context())
 	ctx, tx := cache.Begin(begun)
 	ctx, trace := cacheruntime.WithTrace(ctx)
-	_, call := write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(7)) })
+	_, call := write.BeginAnyway(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(7)) })
 	call.Returned(nil)
 	call.End()
 	cachetest.Outcomes(t, trace, cacheruntime.Collected)

@@ -199,9 +199,11 @@ func (r *texts) get(ctx context.Context) (string, error) {
 }
 
 func (r *texts) put(ctx context.Context, text string) error {
-	ctx, write := r.write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(textTag()) })
+	ctx, write, err := r.write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(textTag()) })
+	if err != nil {
+		return err
+	}
 	defer write.End()
-	var err error
 	if tx, ok := sqltx.FromContext(ctx, r.d.DB); ok {
 		_, err = tx.ExecContext(ctx, text)
 	} else {

@@ -33,10 +33,13 @@ func TestReloadAfterInnerTransactionOnAnotherDatabase(t *testing.T) {
 	r, s := newTexts(t, first), newTexts(t, second)
 	sqltx.Run(t.Context(), first.DB, r.cache, nil, func(ctx context.Context, _ *sql.Tx) error {
 		return sqltx.Run(ctx, second.DB, s.cache, nil, func(ctx context.Context, tx *sql.Tx) error {
-			ctx, write := s.write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(textTag()) })
+			ctx, write, err := s.write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(textTag()) })
+			if err != nil {
+				return err
+			}
 			defer write.End()
 			write.Reload(func(ctx context.Context) error { _, err := s.get(ctx); return err })
-			_, err := tx.ExecContext(ctx, "changed")
+			_, err = tx.ExecContext(ctx, "changed")
 			return write.Returned(err)
 		})
 	})
@@ -67,9 +70,12 @@ func TestReloadInAnotherCache(t *testing.T) {
 	d := newDatabase(t, "old")
 	r, s := newTexts(t, d), newTexts(t, d)
 	sqltx.Run(t.Context(), d.DB, r.cache, nil, func(ctx context.Context, tx *sql.Tx) error {
-		in, write := s.write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(textTag()) })
+		in, write, err := s.write.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(textTag()) })
+		if err != nil {
+			return err
+		}
 		write.Reload(func(ctx context.Context) error { _, err := s.get(ctx); return err })
-		_, err := tx.ExecContext(in, "uncommitted")
+		_, err = tx.ExecContext(in, "uncommitted")
 		write.Returned(err)
 		write.End()
 		return errFailed

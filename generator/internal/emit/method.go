@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"slices"
+
 	"github.com/dave/jennifer/jen"
 
 	"github.com/cachegen/cachegen/annotations"
@@ -85,6 +87,11 @@ func (g *method) nameResults() {
 		}
 		g.results[i] = g.scope.pick(want)
 	}
+}
+
+// resultsNamed reports whether every result has a name.
+func (g *method) resultsNamed() bool {
+	return !slices.Contains(g.results, "") && !slices.Contains(g.results, "_")
 }
 
 func (g *method) vars() vars {

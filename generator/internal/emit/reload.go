@@ -111,7 +111,7 @@ func (g *method) readCall(t *annotations.Target, v vars) *jen.Statement {
 	return jen.Id(g.recv).Dot(t.Read.Name).Call(args...)
 }
 
-// zero returns the zero value of a type as an argument.
+// zero returns the zero value of a type, as an argument or a result.
 func zero(t types.Type) *jen.Statement {
 	switch u := t.Underlying().(type) {
 	case *types.Basic:

@@ -340,11 +340,14 @@ func (c *CachedRows) InvalidateAllWarm(ctx context.Context) error {
 //
 // Invalidates Item(ids[*]).
 func (c *CachedRows) Update(ctx context.Context, ids ...int) error {
-	ctx, write := c.update.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.update.Begin(ctx, func(tags *cacheruntime.Tags) {
 		for _, id := range ids {
 			tags.Add(ItemTag(id))
 		}
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Update(ctx, ids...))
 }
@@ -353,10 +356,13 @@ func (c *CachedRows) Update(ctx context.Context, ids ...int) error {
 //
 // Invalidates Item(row.ID) and Group(row.Group).
 func (c *CachedRows) Insert(ctx context.Context, row *Row) error {
-	ctx, write := c.insert.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.insert.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(AllItemTag(), func() { tags.Add(ItemTag(row.ID)) })
 		tags.Try(AllGroupTag(), func() { tags.Add(GroupTag(row.Group)) })
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Insert(ctx, row))
 }
@@ -365,11 +371,14 @@ func (c *CachedRows) Insert(ctx context.Context, row *Row) error {
 //
 // Invalidates Item(id), Group(from) and Group(to).
 func (c *CachedRows) Move(ctx context.Context, id, to int) (from int, err error) {
-	ctx, write := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(ItemTag(id))
 		tags.Result(AllGroupTag(), func() { tags.Add(GroupTag(from)) })
 		tags.Add(GroupTag(to))
 	})
+	if err != nil {
+		return from, err
+	}
 	defer write.End()
 	from, err = c.next.Move(ctx, id, to)
 	write.Returned(err)

@@ -559,11 +559,14 @@ func (c *CachedPosts) FindAll(ctx context.Context, ids []int64) ([]*Post, error)
 //
 // Invalidates post(p.ID), author(p.Author) and Tally(p.Author).
 func (c *CachedPosts) Insert(ctx context.Context, p *Post) error {
-	ctx, write := c.insert.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.insert.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(allPostTag(), func() { tags.Add(postTag(p.ID)) })
 		tags.Try(allAuthorTag(), func() { tags.Add(authorTag(p.Author)) })
 		tags.Try(c.tally.AllTag(), func() { tags.Add(c.tallyEntry(p.Author)) })
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Insert(ctx, p))
 }
@@ -573,10 +576,13 @@ func (c *CachedPosts) Insert(ctx context.Context, p *Post) error {
 // Invalidates post(id) and Tally(result.Author). Then it loads
 // Tally(result.Author) again.
 func (c *CachedPosts) Update(ctx context.Context, id int64) (result *Post, err error) {
-	ctx, write := c.update.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.update.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(postTag(id))
 		tags.Result(c.tally.AllTag(), func() { tags.Add(c.tallyEntry(result.Author)) })
 	})
+	if err != nil {
+		return result, err
+	}
 	defer write.End()
 	write.Reload(func(ctx context.Context) error {
 		_, err := c.Tally(ctx, result.Author)
@@ -591,12 +597,15 @@ func (c *CachedPosts) Update(ctx context.Context, id int64) (result *Post, err e
 //
 // Invalidates post(p.ID), author(p.Author), Tally(p.Author) and Tally(p.From).
 func (c *CachedPosts) Move(ctx context.Context, p *Post) error {
-	ctx, write := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.move.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Try(allPostTag(), func() { tags.Add(postTag(p.ID)) })
 		tags.Try(allAuthorTag(), func() { tags.Add(authorTag(p.Author)) })
 		tags.Try(c.tally.AllTag(), func() { tags.Add(c.tallyEntry(p.Author)) })
 		tags.Try(c.tally.AllTag(), func() { tags.Add(c.tallyEntry(p.From)) })
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Move(ctx, p))
 }
@@ -605,12 +614,15 @@ func (c *CachedPosts) Move(ctx context.Context, p *Post) error {
 //
 // Invalidates post(ids[*]) and Tally(*).
 func (c *CachedPosts) Touch(ctx context.Context, ids []int64) error {
-	ctx, write := c.touch.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.touch.Begin(ctx, func(tags *cacheruntime.Tags) {
 		for _, id := range ids {
 			tags.Add(postTag(id))
 		}
 		tags.Add(c.tally.AllTag())
 	})
+	if err != nil {
+		return err
+	}
 	defer write.End()
 	return write.Returned(c.next.Touch(ctx, ids))
 }
@@ -619,10 +631,13 @@ func (c *CachedPosts) Touch(ctx context.Context, ids []int64) error {
 //
 // Invalidates post(id) and Tally(result.Author).
 func (c *CachedPosts) Delete(ctx context.Context, id int64) (result Post, err error) {
-	ctx, write := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
+	ctx, write, err := c.delete.Begin(ctx, func(tags *cacheruntime.Tags) {
 		tags.Add(postTag(id))
 		tags.Result(c.tally.AllTag(), func() { tags.Add(c.tallyEntry(result.Author)) })
 	})
+	if err != nil {
+		return result, err
+	}
 	defer write.End()
 	result, err = c.next.Delete(ctx, id)
 	write.Returned(err)
