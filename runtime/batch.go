@@ -2,6 +2,7 @@ package cacheruntime
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -110,8 +111,13 @@ type batchCall[K, V any] struct {
 func (l *batchLoad[K, V]) lookup() {
 	r := l.read
 	l.results = make([]batchResult[V], len(l.ids))
+	var since time.Time
+	if r.cache.log != nil {
+		since = time.Now() // the log need not be asked for each id
+	}
 	for i, id := range l.ids {
 		key := r.Key(l.ctx)
+		key.since = since
 		l.loader.Key(key, id)
 		outcome, reason := r.past(key)
 		if outcome == "" && l.loader.Cached != nil && !l.loader.Cached(id) {
@@ -227,7 +233,7 @@ func (l *batchLoad[K, V]) wait() error {
 			how := c.call.wait(l.ctx, p)
 			c.aboard = false
 			l.why = whyOthersLeave(how)
-			if !c.isFor(how) {
+			if !c.isFor(l.ctx, how) {
 				again = append(again, c)
 				continue
 			}
@@ -423,6 +429,8 @@ func (ts *batchTrips[K, V]) start() {
 // turns, it is one of more trips than are made at the same time.
 func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], seats map[string]*seat[K, V], turns chan struct{}) {
 	r := l.read
+	var flights []*flight[V] // that load
+	defer func() { r.share(flights...) }()
 	defer func() {
 		panicked := caught(recover())
 		for _, s := range t.seats {
@@ -450,16 +458,18 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], seats map[string]*seat[K, V]
 		}
 	}
 
-	var ids []K
-	var flights []*flight[V]
 	for _, s := range t.seats {
 		if f := s.flight; !f.fresh && !f.background && r.recheck(f) {
-			f.ended, s.landed = true, true
-			r.land(f)
-			continue
+			l.land(s)
 		}
-		ids = append(ids, s.id)
-		flights = append(flights, s.flight)
+	}
+	l.fetchShared(ctx, t)
+	var ids []K
+	for _, s := range t.seats {
+		if !s.landed {
+			ids = append(ids, s.id)
+			flights = append(flights, s.flight)
+		}
 	}
 	if len(ids) == 0 {
 		return
@@ -487,5 +497,49 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], seats map[string]*seat[K, V]
 			r.finish(ctx, s.flight, s.policy)
 		}
 		s.flight.ended = true
+	}
+}
+
+// land ends the flight of a seat before the others on its trip.
+func (l *batchLoad[K, V]) land(s *seat[K, V]) {
+	s.flight.ended, s.landed = true, true
+	l.read.land(s.flight)
+}
+
+// fetchShared looks for the entries of a trip in the second tier, by one question, and
+// lands the flights for which there are some.
+func (l *batchLoad[K, V]) fetchShared(ctx context.Context, t *batchTrip[K, V]) {
+	r := l.read
+	log := r.cache.log
+	if log == nil || !log.begin() {
+		return
+	}
+	defer log.calls.Done()
+	var seats []*seat[K, V]
+	var keys []string
+	for _, s := range t.seats {
+		if f := s.flight; !s.landed && !f.fresh && !f.background {
+			seats = append(seats, s)
+			keys = append(keys, sharedKey(f.key))
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	asked := time.Now() // all flights have begun, and the log need not be asked for each
+	found, err := log.shared.Get(ctx, keys)
+	if err == nil && len(found) != len(keys) {
+		err = fmt.Errorf("%w: %d entries for %d keys", ErrMalformed, len(found), len(keys))
+	}
+	if err != nil {
+		r.sharedFailed(ctx, err)
+	}
+	if len(found) != len(keys) {
+		return
+	}
+	for i, s := range seats {
+		if r.adopt(s.flight, found[i], asked) {
+			l.land(s)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package cacheruntime
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"sync"
@@ -17,7 +18,8 @@ const Forever time.Duration = math.MaxInt64
 // decide what may be served from it. Wrappers of the same repository on one
 // cache share their entries, and must wrap the same data.
 type Cache struct {
-	table       *table
+	current     atomic.Pointer[table] // another one only where processes share a log
+	log         *sharedLog            // nil in a process of its own
 	store       Store
 	embedded    *bigcacheStore // the same, if it is that
 	loadTimeout time.Duration
@@ -43,7 +45,7 @@ type Cache struct {
 type methodName struct{ repository, method string }
 
 // New makes a cache. Without options it keeps its entries in the memory of the
-// process. It runs no goroutine and reads nothing from the environment.
+// process, runs no goroutine, and reads nothing from the environment.
 func New(opts ...Option) (*Cache, error) {
 	o := options{maxBytes: defaultMaxBytes, loadTimeout: defaultLoadTimeout}
 	for _, opt := range opts {
@@ -57,7 +59,6 @@ func New(opts ...Option) (*Cache, error) {
 		return nil, err
 	}
 	cache := &Cache{
-		table:       newTable(),
 		store:       store,
 		loadTimeout: o.loadTimeout,
 		clock:       o.clock,
@@ -67,6 +68,7 @@ func New(opts ...Option) (*Cache, error) {
 		problems:    problemLog{logger: o.logger},
 		methods:     map[methodName]*methodStats{},
 	}
+	cache.current.Store(newTable())
 	cache.observer = newObservers(o.observers, &cache.problems)
 	cache.byHand = newMethodStats(methodName{}, cache.observer)
 	if embedded, ok := store.(*bigcacheStore); ok {
@@ -76,6 +78,13 @@ func New(opts ...Option) (*Cache, error) {
 	if o.maxLoadsGiven {
 		cache.turns = make(chan struct{}, o.maxLoads)
 	}
+	if o.shared != nil {
+		if cache.turns == nil {
+			cache.turns = make(chan struct{}, defaultSharedLoads)
+		}
+		cache.log = newSharedLog(cache, o.shared, o.staleness(), o.sharedFlights)
+		cache.log.start()
+	}
 	return cache, nil
 }
 
@@ -83,20 +92,39 @@ func New(opts ...Option) (*Cache, error) {
 // reads call the repository. It does not wait for loads that are running: what
 // they load is answered to those who wait, and not kept. Closing again does
 // nothing.
+//
+// With [WithShared] it tries once more to deliver what other processes have not been
+// told, and its error says what is left. Close the cache after what writes through it:
+// of later writes they are not told.
 func (c *Cache) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	return c.store.Close()
+	var err error
+	if c.log != nil {
+		err = c.log.close()
+	}
+	return joined(err, c.store.Close())
 }
+
+// joined is errors.Join that leaves a single error as it is.
+func joined(a, b error) error {
+	if a == nil {
+		return b
+	}
+	return errors.Join(a, b)
+}
+
+// view is the table by which entries are tested now. A test looks at one only.
+func (c *Cache) view() *table { return c.current.Load() }
 
 // Invalidate makes every entry stale that depends on one of the tags, whether it
 // is stored, being loaded, or about to be stored. All tags are invalidated in
 // one step. Reads that begin after it has returned see none of those entries.
 // In a transaction ([Cache.Begin]) the tags are invalidated again when that ends.
 //
-// The error is for caches that share invalidations with other processes; in
-// process it is always nil.
+// In process the error is always nil. With [WithShared] it is [ErrUndelivered], wrapped,
+// if other processes could not be told yet.
 func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
 	if len(tags) == 0 {
 		return nil
@@ -112,31 +140,31 @@ func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
 		all.Add(tag)
 	}
 	control.collect(c, pending{slots: all.slots, names: all.names})
-	c.table.invalidate(all.slots)
+	err := c.apply(marks{slots: all.slots}, nil, CauseByHand)
 	event := Event{Outcome: Invalidated, Cause: CauseByHand}
 	c.byHand.note(ctx, 0, countByHandInvalidations, event)
 	if trace != nil {
 		event.Tags, event.Duration = all.sortedNames(), time.Since(began)
 		trace.add(event)
 	}
-	return nil
+	return err
 }
 
 // Clear makes every entry stale, those being loaded included, and empties the
-// store. Its error is that of the store: even then nothing that was cached
-// before is served. In a transaction ([Cache.Begin]) everything becomes stale
+// store. Its error is that of the store, or [ErrUndelivered] as of [Cache.Invalidate]:
+// even then this process serves nothing that was cached before. In a transaction ([Cache.Begin]) everything becomes stale
 // again when that ends.
 func (c *Cache) Clear(ctx context.Context) error {
 	control := controlOf(ctx)
 	control.collect(c, pending{clear: true})
-	c.table.clear()
+	err := c.apply(marks{all: true}, nil, CauseClear)
 	event := Event{Outcome: Invalidated, Cause: CauseClear}
 	c.byHand.note(ctx, 0, countClears, event)
 	if trace := control.tracer(); trace != nil {
 		event.Tags = []string{"*"}
 		trace.add(event)
 	}
-	return c.store.Reset()
+	return joined(err, c.store.Reset())
 }
 
 // method returns the counters of a method.

@@ -175,12 +175,12 @@ func (c *call[V]) quit() {
 
 // isFor reports whether the call ends with how its wait ended. If not, it is to
 // board again.
-func (c *call[V]) isFor(how waited) bool {
+func (c *call[V]) isFor(ctx context.Context, how waited) bool {
 	switch {
 	case how == waitedLate:
 		c.last = nil
 		return false
-	case how != waitedLanded || c.starter || c.mayTake(c.flight):
+	case how != waitedLanded || c.starter || c.mayTake(ctx, c.flight):
 		return true
 	}
 	c.last = c.flight
@@ -197,7 +197,7 @@ func (c *call[V]) isFor(how waited) bool {
 // Nor is anyone handed what is no answer to its question. For the failure of a
 // batch other ids may be to blame, and an error of the read of one may only say
 // that there is no such thing: who joined such a flight first tries on its own.
-func (c *call[V]) mayTake(f *flight[V]) bool {
+func (c *call[V]) mayTake(ctx context.Context, f *flight[V]) bool {
 	after := f.number > c.before
 	switch {
 	case f.isFailure() && (c.many || f.many):
@@ -214,7 +214,7 @@ func (c *call[V]) mayTake(f *flight[V]) bool {
 		return f.fresh && f.loaded && after
 	}
 	e := f.entry // a copy, as others test it at the same time
-	return after || f.checkable && e.hitTest(c.read.cache) == ""
+	return after || f.checkable && e.serveTest(ctx, c.read.cache, c.key.since) == ""
 }
 
 // goOn ends the call with the expired value, if there is one and loads of its key
@@ -229,7 +229,10 @@ func (c *call[V]) goOn(ctx context.Context) bool {
 // stale returns the expired value, if there is one that may be served.
 func (c *call[V]) stale(ctx context.Context) (value V, ok bool) {
 	held := c.key.held
-	if held == nil || !held.staleTest(c.read.cache) {
+	if held == nil && c.flight != nil && isClosed(c.flight.done) {
+		held = c.flight.fallback
+	}
+	if held == nil || !held.staleTest(ctx, c.read.cache) {
 		return value, false
 	}
 	value, _, ok = c.read.answer(held, NewDecoder(held.payload))
@@ -289,7 +292,10 @@ func (c *call[V]) take(ctx context.Context) {
 	outcome, reason := Joined, c.key.reason
 	switch {
 	case c.starter && !f.loaded && !f.isFailure():
-		outcome, reason = f.entry.outcome(), "" // of another flight, a moment ago
+		outcome, reason = f.entry.outcome(), "" // of another flight, a moment ago, or of the second tier
+		if f.shared && outcome == Hit {
+			outcome = SharedHit
+		}
 	case c.starter:
 		outcome = Miss
 	}
@@ -363,4 +369,13 @@ func (r *Read[V]) copyOf(f *flight[V]) (value V, ok bool) {
 		return value, false
 	}
 	return r.decode(NewDecoder(f.entry.payload))
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -36,6 +37,10 @@ type table struct {
 	// a word and what is spilled of it change together.
 	full    sync.Mutex
 	spilled map[uint32]uint64 // marks of full words, beyond fullMarks, by index
+
+	// proven is a time since when the table was known to be current, of one that follows
+	// a log; nil for not at all. It is set when the words are.
+	proven atomic.Pointer[time.Time]
 }
 
 func newTable() *table {
@@ -184,14 +189,36 @@ func (t *table) clear() {
 func (t *table) markAll() { t.cleared.Add(oneMark) }
 
 // releaseAll removes a mark from everything, and clears.
-func (t *table) releaseAll() {
-	clock := t.clock.Add(1)
+func (t *table) releaseAll() { t.unmarkAll(t.clock.Add(1)) }
+
+// unmarkAll removes a mark from everything, and clears as of that clock.
+func (t *table) unmarkAll(clock uint64) {
 	for {
 		old := t.cleared.Load()
 		if t.cleared.CompareAndSwap(old, raised(old, clock)-oneMark) {
 			return
 		}
 	}
+}
+
+// unmark removes marks, and invalidates what they are on as of that clock.
+func (t *table) unmark(m marks, clock uint64) {
+	for _, slot := range m.slots {
+		t.removeMark(slot%tableSize, clock)
+	}
+	if m.all {
+		t.unmarkAll(clock)
+	}
+}
+
+// remark replaces some marks by others, of which what both have keeps its marks.
+// What the marks were on is as it was, but for them.
+func (t *table) remark(old, next marks) {
+	t.mark(next.slots)
+	if next.all {
+		t.markAll()
+	}
+	t.unmark(old, 0)
 }
 
 // raise lifts the clock of a word, never lowers it, and keeps its marks.

@@ -1,6 +1,7 @@
 package cacheruntime
 
 import (
+	"context"
 	"encoding/binary"
 	"hash/crc32"
 	"math"
@@ -120,10 +121,12 @@ func (e *entry) parse(data []byte) bool {
 	return true
 }
 
-// hitTest tells why the entry must not be served as current, or "" if it may be.
-// An entry that has only expired is one that was not invalidated.
-func (e *entry) hitTest(c *Cache) Reason {
-	if reason := c.table.test(e.epoch, e.asOf, e.slots); reason != "" {
+// hitTest tells why the entry must not be kept as current, or "" if it may be. An
+// entry that has only expired is one that was not invalidated.
+func (e *entry) hitTest(c *Cache) Reason { return e.hitTestIn(c, c.view()) }
+
+func (e *entry) hitTestIn(c *Cache, view *table) Reason {
+	if reason := view.test(e.epoch, e.asOf, e.slots); reason != "" {
 		return reason
 	}
 	if e.soft != never {
@@ -135,10 +138,20 @@ func (e *entry) hitTest(c *Cache) Reason {
 	return ""
 }
 
+// serveTest tells why the entry must not be served as current, or "" if it may be: to
+// a read that began then, or begins now if that is zero. Where processes share a log,
+// what is known of it has to be current as well. With D = 0 it waits for that.
+func (e *entry) serveTest(ctx context.Context, c *Cache, began time.Time) Reason {
+	if c.log == nil {
+		return e.hitTest(c)
+	}
+	return c.log.test(ctx, began, func(view *table) Reason { return e.hitTestIn(c, view) })
+}
+
 // staleTest reports whether the value of an entry that has expired may be served
 // if there is no better one: it was not invalidated, and is not too old.
-func (e *entry) staleTest(c *Cache) bool {
-	return c.table.test(e.epoch, e.asOf, e.slots) == "" && (e.hard == never || c.now().UnixNano() < e.hard)
+func (e *entry) staleTest(ctx context.Context, c *Cache) bool {
+	return c.test(ctx, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) }) == "" && (e.hard == never || c.now().UnixNano() < e.hard)
 }
 
 // outcome is that of a call which is answered with the entry.

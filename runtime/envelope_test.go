@@ -139,7 +139,7 @@ func TestEntryFromTheFuture(t *testing.T) {
 		if !e.open(data) {
 			t.Fatal("not opened")
 		}
-		e.asOf = r.cache.table.now() + 2
+		e.asOf = r.cache.view().now() + 2
 		store.entries[name] = appendEntry(nil, &e)
 	}
 	r.set(post{ID: 7, Title: "changed"})
@@ -161,7 +161,8 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add(appendEntry(nil, someEntry()))
 	f.Add(appendEntry(nil, &entry{}))
 	f.Add([]byte{entryVersion})
-	c := &Cache{table: newTable()}
+	c := new(Cache)
+	c.current.Store(newTable())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var e entry
 		if e.open(data) && !bytes.Equal(data, sealed(data)) {
@@ -181,6 +182,6 @@ func FuzzEnvelope(f *testing.F) {
 			t.Fatal("what is appended to a part overwrites the next")
 		}
 		e.hitTest(c)
-		e.staleTest(c)
+		e.staleTest(t.Context(), c)
 	})
 }

@@ -1,6 +1,7 @@
 package cacheruntime
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -61,6 +62,13 @@ type flight[V any] struct {
 	lapsed    bool   // the load of an infallible read was still running at its deadline
 	tainted   bool   // the arguments may have changed during the load
 	ended     bool   // without a panic
+
+	// Of the second tier.
+	shared   bool   // the outcome comes from there
+	fallback *entry // what it had has expired, and is better than nothing
+	toShare  []byte // the entry that it is to get, nil for none
+	until    int64  // when that expires for good
+	lock     string // the token of the lock on the entry; "" if this process has none
 }
 
 func (r *Read[V]) flightsStarted() uint64 {
@@ -178,6 +186,7 @@ func (r *Read[V]) quit(f *flight[V]) {
 // fly is the goroutine of a flight that loads one key.
 func (r *Read[V]) fly(ctx context.Context, f *flight[V], loader Loader[V]) {
 	f.ctx = ctx
+	defer r.share(f)
 	defer func() {
 		if !f.ended {
 			f.panicked = caught(recover())
@@ -185,7 +194,7 @@ func (r *Read[V]) fly(ctx context.Context, f *flight[V], loader Loader[V]) {
 		}
 		r.land(f)
 	}()
-	if f.fresh || f.background || !r.recheck(f) {
+	if f.fresh || f.background || !r.recheck(f) && !r.fetchShared(f) {
 		ctx, cancel := context.WithTimeout(ctx, r.cache.loadTimeout)
 		defer cancel()
 		called := r.visit(ctx, f.trip, []*flight[V]{f}, f.stats, func(ctx context.Context) error {
@@ -260,20 +269,26 @@ func (f *flight[V]) isFailure() bool {
 // looked for one. It reports whether there is one, which is the outcome then.
 func (r *Read[V]) recheck(f *flight[V]) bool {
 	var e entry
-	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e) != "" {
+	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e, time.Time{}) != "" || !r.isOutcome(f, &e) {
 		return false
 	}
-	value, err, ok := r.answer(&e, NewDecoder(e.payload))
+	f.stored = true
+	return true
+}
+
+// isOutcome makes an entry that may be served the outcome of a flight, unless it is
+// damaged.
+func (r *Read[V]) isOutcome(f *flight[V], e *entry) bool {
+	value, err, ok := r.answer(e, NewDecoder(e.payload))
 	if !ok {
 		r.damaged(f.ctx, 0)
 		return false
 	}
 	f.value, f.err = value, err
-	f.entry = e
+	f.entry = *e
 	f.tried = e.outcome() == Hit
 	f.encoded = f.tried
 	f.checkable = true
-	f.stored = true
 	return true
 }
 
@@ -432,10 +447,20 @@ func (r *Read[V]) keep(f *flight[V], ttl time.Duration) bool {
 		stored.flags |= flagLong
 		stored.key = []byte(f.key)
 	}
+	data := appendEntry(make([]byte, 0, stored.size()), &stored)
+	if r.cache.log != nil {
+		f.toShare, f.until = data, stored.hard
+	}
+	return r.put(f, data)
+}
+
+// put keeps an encoded entry in the store, and reports whether it did.
+func (r *Read[V]) put(f *flight[V], data []byte) bool {
+	if r.cache.log != nil {
+		data = bytes.Clone(data) // the store's to keep
+	}
 	err := errStorePanicked
-	completes(func() {
-		err = r.cache.set(f.ctx, storeKey(f.key, nil), appendEntry(make([]byte, 0, stored.size()), &stored))
-	})
+	completes(func() { err = r.cache.set(f.ctx, storeKey(f.key, nil), data) })
 	if err != nil {
 		r.stats.note(f.ctx, 0, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
 		r.report("the store cannot be written", err)

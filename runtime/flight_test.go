@@ -593,9 +593,9 @@ func TestMayTake(t *testing.T) {
 		{"panicked", &flight[*post]{number: 5, panicked: &PanicError{}}, true, true},
 		{"exited", &flight[*post]{number: 5, exited: true}, true, true},
 	} {
-		test.flight.entry = entry{soft: never, hard: never, epoch: r.cache.table.epoch, slots: slots}
+		test.flight.entry = entry{soft: never, hard: never, epoch: r.cache.view().epoch, slots: slots}
 		c := call[*post]{read: r.read, key: &Key{control: &control{refresh: test.fresh}}, before: 5}
-		if got := c.mayTake(test.flight); got != test.want {
+		if got := c.mayTake(t.Context(), test.flight); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
@@ -616,14 +616,14 @@ func TestMayTake(t *testing.T) {
 		{"in a batch: absent, which began before", &flight[*post]{number: 5, many: true, absent: true}, true, 0, false},
 	} {
 		c := call[*post]{read: r.read, key: new(Key), before: 5, many: test.many, refused: test.refused}
-		if got := c.mayTake(test.flight); got != test.want {
+		if got := c.mayTake(t.Context(), test.flight); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
-	current := &flight[*post]{number: 5, loaded: true, checkable: true, entry: entry{soft: never, hard: never, epoch: r.cache.table.epoch, slots: slots}}
-	r.cache.table.invalidate([]uint32{1})
+	current := &flight[*post]{number: 5, loaded: true, checkable: true, entry: entry{soft: never, hard: never, epoch: r.cache.view().epoch, slots: slots}}
+	r.cache.view().invalidate([]uint32{1})
 	c := call[*post]{read: r.read, key: new(Key), before: 5}
-	if c.mayTake(current) {
+	if c.mayTake(t.Context(), current) {
 		t.Error("what was invalidated since may be taken")
 	}
 }

@@ -6,12 +6,20 @@ import (
 	"time"
 )
 
-// A lease is marks that end by themselves unless they are taken over before.
-type lease struct {
+// held is marks that a call in progress holds. With a lease they end by themselves
+// unless they are taken over before.
+type held struct {
 	cache *Cache
-	marks marks // to be released as they are
-	timer Timer
+	marks marks       // to be released as they are
+	timer Timer       // nil without a lease
 	ended atomic.Bool // whoever sets it has the marks to release
+
+	// In a log that processes share.
+	id         LogID
+	generation uint64
+	lease      time.Duration
+	renewed    bool      // for as long as it is held
+	renewAt    time.Time // if it is
 }
 
 // marks is what is marked, or is to be.
@@ -22,61 +30,94 @@ type marks struct {
 
 func (m marks) any() bool { return len(m.slots) > 0 || m.all }
 
+// hold marks what is about to be changed. If the lease is renewed it lasts until the
+// marks are given back: this process lives, or nobody is served from its memory.
+func (c *Cache) hold(m marks, lease time.Duration, renewed bool) (*held, error) {
+	if c.log != nil {
+		return c.log.hold(m, lease, renewed)
+	}
+	c.view().mark(m.slots)
+	if m.all {
+		c.view().markAll()
+	}
+	if renewed {
+		return &held{cache: c, marks: m}, nil
+	}
+	return c.lend(m, lease), nil
+}
+
 // lend makes a lease of marks that are there already.
-func (c *Cache) lend(marked marks, d time.Duration) *lease {
-	l := &lease{cache: c, marks: marked}
-	l.timer = c.afterFunc(d, l.expire)
-	return l
+func (c *Cache) lend(marked marks, d time.Duration) *held {
+	h := &held{cache: c, marks: marked}
+	h.timer = c.afterFunc(d, h.expire)
+	return h
 }
 
 // takeOver ends the lease and returns the marks for the caller to release: none if
 // the lease has ended.
-func (l *lease) takeOver() marks {
-	if l == nil || l.ended.Swap(true) {
+func (h *held) takeOver() marks {
+	if h == nil || h.ended.Swap(true) {
 		return marks{}
 	}
-	l.timer.Stop()
-	return l.marks
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	return h.marks
 }
 
 // expire is called when the time is up. What was loaded under the marks fails the
 // test when they are gone: the write may have landed meanwhile.
-func (l *lease) expire() {
-	if l.ended.Swap(true) {
+func (h *held) expire() {
+	if h.ended.Swap(true) {
 		return
 	}
-	l.cache.apply(marks{}, l.marks, CauseLease)
-	l.cache.byHand.note(context.Background(), 0, countLeaseInvalidations, Event{Outcome: Invalidated, Cause: CauseLease})
+	h.cache.release(marks{}, h.marks, CauseLease)
+	h.cache.noteLease()
+}
+
+// noteLease tells that a lease has ended.
+func (c *Cache) noteLease() {
+	c.byHand.note(context.Background(), 0, countLeaseInvalidations, Event{Outcome: Invalidated, Cause: CauseLease})
 }
 
 // settle invalidates what a write made stale, and tells of it.
-func (c *Cache) settle(ctx context.Context, stats *methodStats, slots []uint32, marked marks, cause Cause) {
-	c.apply(marks{slots: slots}, marked, cause)
+func (c *Cache) settle(ctx context.Context, stats *methodStats, slots []uint32, marked *held, cause Cause) {
+	c.apply(marks{slots: slots}, marked, cause) // its error is logged
 	c.tell(ctx, stats, cause)
 }
 
 // apply invalidates what a write or a transaction made stale, in one step, and
 // releases what was marked for it, which invalidates that as well. If it is in
 // doubt whether there is more to come, it is all marked until a lease ends. It takes
-// the slots over.
-func (c *Cache) apply(stale, marked marks, cause Cause) {
+// the slots over. The error is that other processes are yet to be told.
+func (c *Cache) apply(stale marks, marked *held, cause Cause) error {
+	if c.log != nil {
+		return c.log.apply(stale, marked, cause == CauseAmbiguous)
+	}
+	c.release(stale, marked.takeOver(), cause)
+	return nil
+}
+
+// release is apply in the table of a process of its own.
+func (c *Cache) release(stale, marked marks, cause Cause) {
+	table := c.view()
 	stale.slots = distinct(stale.slots) // most are there twice: as before the call and after it
 	if cause == CauseAmbiguous && stale.any() {
 		if stale.all {
-			c.table.markAll()
+			table.markAll()
 		}
-		c.table.invalidateAndMark(stale.slots)
+		table.invalidateAndMark(stale.slots)
 		c.lend(stale, c.doubtLease)
 		stale = marks{} // the new marks are there: at no time is there none
 	}
 	if stale.all && !marked.all {
-		c.table.clear()
+		table.clear()
 	}
 	if len(stale.slots) > 0 || len(marked.slots) > 0 {
-		c.table.release(marked.slots, stale.slots)
+		table.release(marked.slots, stale.slots)
 	}
 	if marked.all {
-		c.table.releaseAll()
+		table.releaseAll()
 	}
 }
 

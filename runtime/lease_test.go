@@ -316,7 +316,7 @@ func TestGuardedWriteOutlastsItsLease(t *testing.T) {
 					r.expectInvalidations(t, Invalidations{Ambiguous: 1, Leases: 2})
 				}
 				settled(time.Minute)
-				if marks, _ := marksOf(r.cache.table, postTagSlot(7)); marks != 0 {
+				if marks, _ := marksOf(r.cache.view(), postTagSlot(7)); marks != 0 {
 					t.Errorf("%d marks are left", marks)
 				}
 			})
@@ -341,7 +341,7 @@ func TestGuardedWriteEndsInDoubt(t *testing.T) {
 			advance(10 * time.Second)
 			return driver.ErrBadConn
 		}, postTag(7))
-		if marks, _ := marksOf(r.cache.table, slot); marks != 1 {
+		if marks, _ := marksOf(r.cache.view(), slot); marks != 1 {
 			t.Errorf("%d marks", marks)
 		}
 		settled(time.Minute - 1)
@@ -349,7 +349,7 @@ func TestGuardedWriteEndsInDoubt(t *testing.T) {
 		r.expectInvalidations(t, Invalidations{Ambiguous: 1})
 		settled(1)
 		r.expectInvalidations(t, Invalidations{Ambiguous: 1, Leases: 1})
-		if marks, _ := marksOf(r.cache.table, slot); marks != 0 {
+		if marks, _ := marksOf(r.cache.view(), slot); marks != 0 {
 			t.Errorf("%d marks are left", marks)
 		}
 	})
@@ -398,7 +398,7 @@ func TestGuardedWritesConcurrently(t *testing.T) {
 	writers.Wait()
 	close(stop)
 	readers.Wait()
-	if marks, _ := marksOf(r.cache.table, postTagSlot(7)); marks != 0 {
+	if marks, _ := marksOf(r.cache.view(), postTagSlot(7)); marks != 0 {
 		t.Errorf("%d marks are left", marks)
 	}
 }
@@ -440,9 +440,9 @@ func TestLeaseTimers(t *testing.T) {
 	if len(clock.timers) != 1 || !clock.timers[0].stopped || clock.timers[0].d != time.Minute {
 		t.Errorf("%+v", clock.timers)
 	}
-	before := r.cache.table.now()
+	before := r.cache.view().now()
 	clock.timers[0].f()
-	if r.cache.table.now() != before {
+	if r.cache.view().now() != before {
 		t.Error("a lease that was taken over ends again")
 	}
 	r.write(t.Context(), broken, postTag(7))

@@ -110,11 +110,12 @@ func (r *Read[V]) visit(ctx context.Context, t *trip, flights []*flight[V], stat
 		return fail(errCalledOff)
 	}
 
-	asOf := c.table.now() // before the load: what is invalidated from now on makes the result stale
+	view := c.view()
+	asOf := view.now() // before the load: what is invalidated from now on makes the result stale
 	for _, f := range flights {
 		f.loaded = true
 		f.entry.soft, f.entry.hard = never, never
-		f.entry.epoch = c.table.epoch
+		f.entry.epoch = view.epoch
 		f.entry.asOf = asOf
 	}
 	stats.add(0, countLoads, 1)

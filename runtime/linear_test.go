@@ -212,7 +212,7 @@ func checkHistory(t *testing.T, guarded bool, seed uint64) {
 	settled(2 * lease)
 	for id := range int64(rows) {
 		r.expectTitle(t, t.Context(), id, strconv.FormatInt(version[id], 10))
-		if marks, _ := marksOf(r.cache.table, postTagSlot(id)); marks != 0 {
+		if marks, _ := marksOf(r.cache.view(), postTagSlot(id)); marks != 0 {
 			t.Errorf("row %d: %d marks", id, marks)
 		}
 	}

@@ -118,7 +118,7 @@ func (c *call[V]) run(ctx context.Context, p *patience, loader Loader[V]) {
 			go r.fly(insideLoad(ctx, r.cache, c.flight.key), c.flight, loader)
 		}
 		how := c.wait(ctx, p)
-		if c.isFor(how) {
+		if c.isFor(ctx, how) {
 			c.settle(ctx, how, p)
 			return
 		}

@@ -11,8 +11,8 @@ import (
 // expectNoMarks fails if a word of the table has a mark.
 func (r *posts) expectNoMarks(t *testing.T) {
 	t.Helper()
-	for i := range r.cache.table.words {
-		if marks, _ := marksOf(r.cache.table, uint32(i)); marks != 0 {
+	for i := range r.cache.view().words {
+		if marks, _ := marksOf(r.cache.view(), uint32(i)); marks != 0 {
 			t.Errorf("word %d has %d marks left", i, marks)
 		}
 	}

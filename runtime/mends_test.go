@@ -208,7 +208,7 @@ func TestBatchesThatOutrunEachOther(t *testing.T) {
 	b2, a2 := newFlight("b"), newFlight("a")
 	for _, f := range []*flight[*post]{a1, b1, b2, a2} {
 		f.stats, f.ctx, f.value = r.read.stats, t.Context(), &post{ID: 1}
-		f.entry = entry{epoch: r.cache.table.epoch, soft: never, hard: never}
+		f.entry = entry{epoch: r.cache.view().epoch, soft: never, hard: never}
 	}
 	// The first trip keeps a before b, the second one b before a; none has landed.
 	for i, f := range []*flight[*post]{a1, b2, b1, a2} {

@@ -43,13 +43,13 @@ func TestNestedReadDuringInvalidation(t *testing.T) {
 			}
 			tags = append(tags, postTag(7))
 			r.set(post{ID: 7, Title: "new"}) // the write has been made, and is about to return
-			before := r.cache.table.now()
+			before := r.cache.view().now()
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				invalidate(r, tags)
 			}()
-			for r.cache.table.now() == before {
+			for r.cache.view().now() == before {
 			}
 			outer.title(t.Context(), 7) // concurrent with the write: may be old
 			select {

@@ -25,6 +25,12 @@ type options struct {
 	ambiguous     func(error) bool
 	observers     []Observer
 	clock         Clock
+	shared        Shared
+	sharedGiven   bool
+	maxStaleness  time.Duration
+	boundGiven    bool // maxStaleness is
+	sharedFlights time.Duration
+	flightsGiven  bool // sharedFlights is
 }
 
 // defaultLoadTimeout is the deadline of a load without [WithLoadTimeout].
@@ -149,10 +155,71 @@ func WithObserver(observer Observer) Option {
 	}
 }
 
+// WithShared makes the cache share invalidations and entries with those of other
+// processes: package runtime/redis has what they share on Redis and Valkey. Hits are
+// served from the memory of the process as before. What a write in one process has made
+// stale no other one serves for longer than [WithMaxStaleness] allows. An entry that
+// the memory does not have is looked for in the shared tier before it is loaded.
+//
+// A process that is cut off from the others calls the repositories; at most 256 loads
+// at the same time, unless [WithMaxLoads] says otherwise. A write goes through all the
+// same, and the others are told as soon as that can be done: see [ErrUndelivered]. A
+// guarded one is refused before it begins: see [ErrRefused].
+//
+// What a [Refresh] stores holds for the memory of this process: an entry that it has
+// given up may come back from the shared tier as another process has loaded it.
+//
+// The cache closes it. One that is closed, or is that of another cache, is of no use.
+func WithShared(shared Shared) Option {
+	return func(o *options) {
+		o.shared = shared
+		o.sharedGiven = true
+	}
+}
+
+// WithMaxStaleness sets for how long after a write has returned in another process a
+// read may still see what was there before: D. It counts on this machine's clock,
+// and holds if the machine is suspended or cut off as well. The log is asked at least
+// every third of it. The default is one second. With 0 nothing is stale: every
+// read that would be a hit waits until the log has been asked, by one question for all
+// that wait at the same time. In the process that writes, nothing is ever stale. It
+// must not be negative, and needs [WithShared].
+func WithMaxStaleness(d time.Duration) Option {
+	return func(o *options) {
+		o.maxStaleness = d
+		o.boundGiven = true
+	}
+}
+
+// WithSharedFlights makes processes that miss the same entry at the same time load it
+// once: the first takes a short lock, and the others wait for what it stores, at most
+// for wait. They go on as soon as the lock is given back without an entry to show, and
+// when it runs out, which is after wait if its holder dies. Batches and refreshes take no lock. It needs
+// [WithShared]; wait must be positive. By default each process loads for itself.
+func WithSharedFlights(wait time.Duration) Option {
+	return func(o *options) {
+		o.sharedFlights = wait
+		o.flightsGiven = true
+	}
+}
+
+// defaultStaleness is D without [WithMaxStaleness].
+const defaultStaleness = time.Second
+
+// defaultSharedLoads is the limit on loads with [WithShared], without [WithMaxLoads].
+const defaultSharedLoads = 256
+
+func (o *options) staleness() time.Duration {
+	if o.boundGiven {
+		return o.maxStaleness
+	}
+	return defaultStaleness
+}
+
 // WithClock makes the cache take the time from there, for tests: by it entries
 // expire, callers run out of patience (soft, hard) and leases end. The deadlines
 // of loads and of guarded writes are those of contexts, and go by the system's
-// clock.
+// clock, and so does all that concerns other processes ([WithShared]).
 func WithClock(clock Clock) Option {
 	return func(o *options) { o.clock = clock }
 }
@@ -168,6 +235,16 @@ func (o *options) openStore() (Store, error) {
 		return nil, fmt.Errorf("cacheruntime: WithGuardedWrites(%v): must be positive", o.guardLease)
 	case o.doubtLease < 0:
 		return nil, fmt.Errorf("cacheruntime: WithAmbiguousWrites(%v): must not be negative", o.doubtLease)
+	case o.sharedGiven && o.shared == nil:
+		return nil, errors.New("cacheruntime: WithShared(nil): nothing to share")
+	case o.boundGiven && !o.sharedGiven:
+		return nil, errors.New("cacheruntime: WithMaxStaleness is about other processes and needs WithShared")
+	case o.maxStaleness < 0:
+		return nil, fmt.Errorf("cacheruntime: WithMaxStaleness(%v): must not be negative", o.maxStaleness)
+	case o.flightsGiven && !o.sharedGiven:
+		return nil, errors.New("cacheruntime: WithSharedFlights is about other processes and needs WithShared")
+	case o.flightsGiven && o.sharedFlights <= 0:
+		return nil, fmt.Errorf("cacheruntime: WithSharedFlights(%v): must be positive", o.sharedFlights)
 	case o.storeGiven && o.store == nil:
 		return nil, errors.New("cacheruntime: WithStore(nil): no store")
 	case o.storeGiven && o.maxBytesGiven:

@@ -146,7 +146,7 @@ func (r *Read[V]) Lookup(ctx context.Context, key *Key) (result V, err error, ok
 func (r *Read[V]) lookup(ctx context.Context, key *Key) (result V, err error, outcome Outcome, ok bool) {
 	var e entry
 	whole := unsafe.String(unsafe.SliceData(key.buf), len(key.buf))
-	key.reason = r.fetch(ctx, key.stripe, whole, storeKey(whole, &key.digest), &e)
+	key.reason = r.fetch(ctx, key.stripe, whole, storeKey(whole, &key.digest), &e, key.since)
 	switch {
 	case key.reason == "" && !r.early(&e):
 	case key.reason == "":
@@ -185,9 +185,9 @@ func storeKey(key string, digest *[sha256.Size]byte) string {
 	return unsafe.String(&digest[0], len(digest))
 }
 
-// fetch gets the entry of a key. It tells why there is none that may be served,
-// or "".
-func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string, e *entry) Reason {
+// fetch gets the entry of a key. It tells why there is none that may be served to a
+// read that began then, or now if that is zero; or "".
+func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string, e *entry, began time.Time) Reason {
 	data, ok, err := r.cache.get(storeKey)
 	if err != nil {
 		r.stats.note(ctx, stripe, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
@@ -197,6 +197,11 @@ func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string
 	if !ok {
 		return ReasonAbsent
 	}
+	return r.test(ctx, stripe, key, data, e, began)
+}
+
+// test sets e to what was kept under a key, and tells like fetch what is wrong with it.
+func (r *Read[V]) test(ctx context.Context, stripe uint32, key string, data []byte, e *entry, began time.Time) Reason {
 	if !e.open(data) {
 		return r.damaged(ctx, stripe)
 	}
@@ -204,7 +209,7 @@ func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string
 	if long != (len(key) > maxStoreKey) || long && string(e.key) != key {
 		return ReasonAbsent
 	}
-	return e.hitTest(r.cache)
+	return e.serveTest(ctx, r.cache, began)
 }
 
 // answer is what an entry says the call returns, or not ok if it is damaged.
@@ -313,6 +318,8 @@ func outcomeCount(outcome Outcome) count {
 	switch outcome {
 	case Hit:
 		return countHits
+	case SharedHit:
+		return countSharedHits
 	case NegativeHit:
 		return countNegativeHits
 	case Stale:

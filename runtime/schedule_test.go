@@ -421,7 +421,7 @@ func schedule(t *testing.T, seed uint64) {
 		t.Errorf("turns %d running %d waiting %d", len(cache.turns), cache.loadsRunning.Load(), cache.loadsWaiting.Load())
 	}
 	if seed%10 == 0 { // it takes a while under the race detector
-		cache.table.expectNoMarks(t)
+		cache.view().expectNoMarks(t)
 	}
 	cache.Close()
 }

@@ -15,10 +15,11 @@ import (
 )
 
 // Counts is what happened, as numbers since the cache was made. Every call of a
-// read is one of Hits, NegativeHits, Stale, Misses, Joined, Reloads, Skipped and
+// read is one of Hits, SharedHits, NegativeHits, Stale, Misses, Joined, Reloads, Skipped and
 // Bypassed; of a batch, every id is.
 type Counts struct {
 	Hits          uint64        // answered from the cache
+	SharedHits    uint64        // answered from the tier that processes share
 	NegativeHits  uint64        // answered from the cache with an error or a nil pointer
 	Stale         uint64        // answered with an expired value, because the load failed or took too long
 	Misses        uint64        // loaded
@@ -33,6 +34,8 @@ type Counts struct {
 	LoadTimes     Histogram     // of the loads that have ended
 	Overtaken     uint64        // results not stored because of an invalidation during their load
 	StoreErrors   uint64        // failures of the store
+	SharedMisses  uint64        // entries that the tier which processes share did not have, or not valid
+	SharedErrors  uint64        // failures of that tier, its log left out
 	Undecodable   uint64        // entries that were damaged
 	Unencodable   uint64        // results that could not be encoded
 	Undecided     uint64        // results whose tags, lifetime or condition could not be evaluated
@@ -60,7 +63,7 @@ func (i Invalidations) Total() uint64 {
 // HitRatio is the part of cached calls that was answered from the cache: 0 to 1,
 // and 0 without any call.
 func (c Counts) HitRatio() float64 {
-	hits := c.Hits + c.NegativeHits
+	hits := c.Hits + c.SharedHits + c.NegativeHits
 	all := hits + c.Stale + c.Misses + c.Joined
 	if all == 0 {
 		return 0
@@ -70,6 +73,7 @@ func (c Counts) HitRatio() float64 {
 
 func (c *Counts) add(d Counts) {
 	c.Hits += d.Hits
+	c.SharedHits += d.SharedHits
 	c.NegativeHits += d.NegativeHits
 	c.Stale += d.Stale
 	c.Misses += d.Misses
@@ -84,6 +88,8 @@ func (c *Counts) add(d Counts) {
 	c.LoadTimes.add(d.LoadTimes)
 	c.Overtaken += d.Overtaken
 	c.StoreErrors += d.StoreErrors
+	c.SharedMisses += d.SharedMisses
+	c.SharedErrors += d.SharedErrors
 	c.Undecodable += d.Undecodable
 	c.Unencodable += d.Unencodable
 	c.Undecided += d.Undecided
@@ -108,6 +114,7 @@ type Stats struct {
 	Counts                // of all methods, and of what belongs to none
 	Methods []MethodStats // sorted by repository and method
 	Store   StoreStats    // zero if the store does not report it
+	Shared  SharedStats   // zero without [WithShared]
 
 	LoadsRunning int // now
 	LoadsWaiting int // now, for loads that are running: see [WithMaxLoads]
@@ -140,6 +147,9 @@ func (c *Cache) Stats() Stats {
 	})
 	if reporter, ok := c.store.(StoreReporter); ok {
 		stats.Store = reporter.StoreStats()
+	}
+	if c.log != nil {
+		stats.Shared = c.log.stats()
 	}
 	stats.LoadsRunning = int(c.loadsRunning.Load())
 	stats.LoadsWaiting = int(c.loadsWaiting.Load())
@@ -174,12 +184,13 @@ func quantiles(title string, q float64) column {
 
 var columns = []column{
 	numbers("hits", func(c Counts) uint64 { return c.Hits }),
+	numbers("shared", func(c Counts) uint64 { return c.SharedHits }),
 	numbers("negative", func(c Counts) uint64 { return c.NegativeHits }),
 	numbers("stale", func(c Counts) uint64 { return c.Stale }),
 	numbers("misses", func(c Counts) uint64 { return c.Misses }),
 	numbers("joined", func(c Counts) uint64 { return c.Joined }),
 	{"ratio", func(c Counts) string {
-		if c.Hits+c.NegativeHits+c.Stale+c.Misses+c.Joined == 0 {
+		if c.Hits+c.SharedHits+c.NegativeHits+c.Stale+c.Misses+c.Joined == 0 {
 			return ""
 		}
 		return fmt.Sprintf("%.1f%%", 100*c.HitRatio())
@@ -227,7 +238,12 @@ func (s Stats) String() string {
 		{i.Transactions, "by transactions"}, {i.Leases, "by leases"}, {i.ByHand, "by hand"}, {i.Clears, "of everything"},
 	})
 	writeNumbers(&b, "marks", []number{{s.Marks, "for writes in progress or in doubt"}})
+	writeNumbers(&b, "shared", []number{
+		{s.Shared.Position, "is the position"}, {s.Shared.Appended, "appended"}, {s.Shared.Applied, "applied"}, {s.Shared.Epochs, plural(s.Shared.Epochs, "epoch", "epochs")},
+		{uint64(s.Shared.Queued), "queued"}, {s.Shared.Undelivered, "delivered late"}, {s.Shared.Failures, plural(s.Shared.Failures, "failure", "failures")},
+	})
 	writeNumbers(&b, "problems", []number{
+		{s.SharedErrors, plural(s.SharedErrors, "shared tier error", "shared tier errors")},
 		{s.StoreErrors, plural(s.StoreErrors, "store error", "store errors")}, {s.Undecodable, "undecodable"}, {s.Unencodable, "unencodable"}, {s.Undecided, "undecided"},
 	})
 	return b.String()
@@ -265,6 +281,7 @@ type count int
 
 const (
 	countHits count = iota
+	countSharedHits
 	countNegativeHits
 	countStale
 	countMisses
@@ -278,6 +295,8 @@ const (
 	countLoadTime
 	countOvertaken
 	countStoreErrors
+	countSharedMisses
+	countSharedErrors
 	countUndecodable
 	countUnencodable
 	countUndecided
@@ -358,6 +377,7 @@ func (m *methodStats) counts() Counts {
 	loadTime := time.Duration(m.sum(countLoadTime))
 	return Counts{
 		Hits:         m.sum(countHits),
+		SharedHits:   m.sum(countSharedHits),
 		NegativeHits: m.sum(countNegativeHits),
 		Stale:        m.sum(countStale),
 		Misses:       m.sum(countMisses),
@@ -372,6 +392,8 @@ func (m *methodStats) counts() Counts {
 		LoadTimes:    m.loadTimes.histogram(loadTime),
 		Overtaken:    m.sum(countOvertaken),
 		StoreErrors:  m.sum(countStoreErrors),
+		SharedMisses: m.sum(countSharedMisses),
+		SharedErrors: m.sum(countSharedErrors),
 		Undecodable:  m.sum(countUndecodable),
 		Unencodable:  m.sum(countUnencodable),
 		Undecided:    m.sum(countUndecided),

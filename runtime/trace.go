@@ -39,6 +39,7 @@ type Outcome string
 // The outcomes of reads, and those of writes and of invalidations by hand.
 const (
 	Hit         Outcome = "hit"          // answered from the cache
+	SharedHit   Outcome = "shared hit"   // answered from the tier that processes share
 	NegativeHit Outcome = "negative hit" // answered from the cache with an error or a nil pointer
 	Stale       Outcome = "stale"        // answered with an expired value
 	Miss        Outcome = "miss"         // loaded
@@ -52,15 +53,16 @@ const (
 
 // Outcomes that only observers are told.
 const (
-	Loaded      Outcome = "loaded"      // a call of the repository to fill the cache has ended; Err if it failed
-	Refreshing  Outcome = "refreshing"  // a load begins before its entry expires
-	Overtaken   Outcome = "overtaken"   // a result is not stored because of an invalidation during its load
-	Marked      Outcome = "marked"      // tags are marked: a write is in progress or in doubt
-	StoreFailed Outcome = "store error" // the store failed
-	Undecodable Outcome = "undecodable" // an entry is damaged
-	Unencodable Outcome = "unencodable" // a result cannot be encoded
-	Undecided   Outcome = "undecided"   // the tags, the lifetime or a condition of a result could not be evaluated
-	Evicted     Outcome = "evicted"     // the store gave an entry up for lack of space
+	Loaded       Outcome = "loaded"            // a call of the repository to fill the cache has ended; Err if it failed
+	Refreshing   Outcome = "refreshing"        // a load begins before its entry expires
+	Overtaken    Outcome = "overtaken"         // a result is not stored because of an invalidation during its load
+	Marked       Outcome = "marked"            // tags are marked: a write is in progress or in doubt
+	StoreFailed  Outcome = "store error"       // the store failed
+	SharedFailed Outcome = "shared tier error" // the tier that processes share failed
+	Undecodable  Outcome = "undecodable"       // an entry is damaged
+	Unencodable  Outcome = "unencodable"       // a result cannot be encoded
+	Undecided    Outcome = "undecided"         // the tags, the lifetime or a condition of a result could not be evaluated
+	Evicted      Outcome = "evicted"           // the store gave an entry up for lack of space
 )
 
 // A Cause is why tags were invalidated.
@@ -102,6 +104,7 @@ const (
 	ReasonSoft        Reason = "outlasted soft"       // the load took longer than the caller waits for it with an expired value at hand
 	ReasonHard        Reason = "outlasted hard"       // the load took longer than the caller waits for it
 	ReasonFailed      Reason = "load failed"          // with an error
+	ReasonCutOff      Reason = "cut off"              // what other processes invalidate is not known recently enough: see WithMaxStaleness
 	ReasonBackoff     Reason = "backing off"          // loads failed before; the next one is tried later
 )
 

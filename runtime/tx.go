@@ -76,7 +76,9 @@ func (c *Cache) Begin(ctx context.Context) (context.Context, *Tx) {
 // ends.
 //
 // With [WithGuardedWrites] the tags are marked before commit is run, and released
-// after it. A [Cache.Clear] in the transaction marks everything.
+// after it. A [Cache.Clear] in the transaction marks everything. With [WithShared] as
+// well, Commit returns [ErrRefused], wrapped, without having run commit, if that cannot
+// be told to other processes.
 //
 // When the outermost transaction has been committed, reads that its writes are to
 // reload are loaded before Commit returns.
@@ -91,10 +93,13 @@ func (t *Tx) Commit(commit func() error) error {
 }
 
 func (t *Tx) commit(commit func() error) (reloads []reload, err error) {
-	marked := t.beginCommit()
+	marked, err := t.beginCommit()
+	if err != nil {
+		return nil, err
+	}
 	cause := CauseAmbiguous // if commit panics, or ends its goroutine
 	defer func() { reloads = t.finish(cause, marked, true, err == nil && cause == CauseTransaction) }()
-	if marked.any() {
+	if marked != nil {
 		t.cache.byHand.note(t.ctx, 0, countMarks, Event{Outcome: Marked})
 	}
 	err = commit()
@@ -104,10 +109,18 @@ func (t *Tx) commit(commit func() error) (reloads []reload, err error) {
 	return nil, err
 }
 
-// beginCommit returns what it marked.
-func (t *Tx) beginCommit() (marked marks) {
+// beginCommit marks what the transaction has changed, if writes are guarded.
+func (t *Tx) beginCommit() (marked *held, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.cache.guardLease > 0 {
+		t.pending.compact()
+		if m := (marks{slices.Clone(t.pending.slots), t.pending.clear}); m.any() {
+			if marked, err = t.cache.hold(m, t.cache.guardLease, true); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if t.commits == 0 {
 		t.ending = false
 	}
@@ -116,17 +129,7 @@ func (t *Tx) beginCommit() (marked marks) {
 	// of those before.
 	t.ended.Store(false)
 	t.failed = false
-	if t.cache.guardLease == 0 {
-		return marks{}
-	}
-	// There is no lease: this process lives, or nobody is served from its memory.
-	t.pending.compact()
-	marked = marks{slices.Clone(t.pending.slots), t.pending.clear}
-	t.cache.table.mark(marked.slots)
-	if marked.all {
-		t.cache.table.markAll()
-	}
-	return marked
+	return marked, nil
 }
 
 // End ends the transaction, if [Tx.Commit] has not done so: it was rolled back,
@@ -143,13 +146,13 @@ func (t *Tx) End() {
 	done := t.ended.Load() || t.ending
 	t.mu.Unlock()
 	if !done {
-		t.finish(CauseTransaction, marks{}, false, false)
+		t.finish(CauseTransaction, nil, false, false)
 	}
 }
 
 // finish ends the transaction and invalidates what is pending, after a commit was
 // tried or without one. It returns what is to be reloaded now.
-func (t *Tx) finish(cause Cause, marked marks, commit, committed bool) []reload {
+func (t *Tx) finish(cause Cause, marked *held, commit, committed bool) []reload {
 	p, left := t.end(&cause, marked, commit, committed)
 	if commit || !left {
 		t.cache.tellEnd(t.ctx, t.trace, p, cause)
@@ -164,7 +167,7 @@ func (t *Tx) finish(cause Cause, marked marks, commit, committed bool) []reload 
 // one, and invalidated unless that is enough. The outer one has collected the tags
 // already, unless it was committed again meanwhile, but not the rest. It all stays, in
 // case there is another commit, but for the reloads of one that succeeded.
-func (t *Tx) end(cause *Cause, marked marks, commit, committed bool) (p pending, left bool) {
+func (t *Tx) end(cause *Cause, marked *held, commit, committed bool) (p pending, left bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pending.compact()

@@ -332,7 +332,7 @@ func txSchedule(t *testing.T, seed uint64) {
 	advance(2 * time.Minute)
 	synctest.Wait()
 	if seed%10 == 0 { // it takes a while under the race detector
-		r.cache.table.expectNoMarks(t)
+		r.cache.view().expectNoMarks(t)
 	}
 	for _, read := range []*Read[*post]{r.read, lists.read} {
 		if len(read.flights) != 0 {

@@ -104,7 +104,7 @@ func TestEmptyTransaction(t *testing.T) {
 		t.Error(err)
 	}
 	tx.End()
-	if r.cache.table.now() != 0 || r.cache.Stats().Marks != 0 {
+	if r.cache.view().now() != 0 || r.cache.Stats().Marks != 0 {
 		t.Error("ending a transaction without writes does something")
 	}
 }
@@ -120,7 +120,7 @@ func TestTransactionIsOneStep(t *testing.T) {
 		}
 	}
 	tx.End()
-	if got := r.cache.table.now(); got != 1 {
+	if got := r.cache.view().now(); got != 1 {
 		t.Errorf("the clock is %d", got)
 	}
 	r.expectHit(t, true)
@@ -168,7 +168,7 @@ func TestTransactionCommitFails(t *testing.T) {
 					r.expectReason(t, want)
 					settled(5 * time.Second)
 					r.expectInvalidations(t, after)
-					if marks, _ := marksOf(r.cache.table, postTagSlot(7)); marks != 0 {
+					if marks, _ := marksOf(r.cache.view(), postTagSlot(7)); marks != 0 {
 						t.Errorf("%d marks are left", marks)
 					}
 				})
@@ -248,7 +248,7 @@ func TestGuardedCommit(t *testing.T) {
 	r.expectTitle(t, t.Context(), 7, "new")
 	r.expectHit(t, true)
 	for _, id := range []int64{7, 8} {
-		if marks, clock := marksOf(r.cache.table, postTagSlot(id)); marks != 0 || clock != 1 {
+		if marks, clock := marksOf(r.cache.view(), postTagSlot(id)); marks != 0 || clock != 1 {
 			t.Errorf("post %d: %d marks, clock %d", id, marks, clock)
 		}
 	}

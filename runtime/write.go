@@ -71,8 +71,8 @@ type WriteCall struct {
 	control *control
 	collect func(*Tags)
 	tags    Tags
-	marks   *lease // of a guarded write
-	cause   Cause  // ambiguous until it is known what the call returned
+	marks   *held // of a guarded write
+	cause   Cause // ambiguous until it is known what the call returned
 	trace   *Trace
 	began   time.Time
 	reloads []reload
@@ -80,12 +80,13 @@ type WriteCall struct {
 
 // guard marks the tags known before the call. If it cannot, it leaves the call as it
 // is without a guard.
-func (c *WriteCall) guard(began time.Time) error {
+func (c *WriteCall) guard(began time.Time) (err error) {
 	cache := c.write.cache
-	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
 	slots := distinct(slices.Clone(c.tags.slots))
-	cache.table.mark(slots)
-	c.marks = cache.lend(marks{slots: slots}, cache.guardLease)
+	if c.marks, err = cache.hold(marks{slots: slots}, cache.guardLease, false); err != nil {
+		return err
+	}
+	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
 	c.write.stats.note(c.caller, 0, countMarks, Event{Outcome: Marked})
 	return nil
 }
@@ -145,7 +146,7 @@ func (c *WriteCall) invalidate() (left bool) {
 	left, atOnce := c.control.collect(cache, later)
 	event := Event{Outcome: Collected}
 	if atOnce || c.marks != nil {
-		cache.settle(c.caller, stats, c.tags.slots, c.marks.takeOver(), c.cause)
+		cache.settle(c.caller, stats, c.tags.slots, c.marks, c.cause)
 		event = Event{Outcome: Invalidated, Cause: c.cause}
 	} else {
 		stats.tell(c.caller, event)

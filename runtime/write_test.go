@@ -133,13 +133,13 @@ func TestInvalidateByHand(t *testing.T) {
 	if err := r.cache.Invalidate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if len(trace.Events()) != 0 || r.cache.table.now() != 0 {
+	if len(trace.Events()) != 0 || r.cache.view().now() != 0 {
 		t.Error("invalidating nothing does something")
 	}
 	if err := r.cache.Invalidate(ctx, postTag(0), postTag(1)); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.cache.table.now(); got != 1 {
+	if got := r.cache.view().now(); got != 1 {
 		t.Errorf("one step moves the clock to %d", got)
 	}
 	if got := trace.String(); got != "invalidated  by hand  blog.post(0), blog.post(1)  "+trace.Events()[0].Duration.String()+"\n" {

@@ -11,25 +11,25 @@ var Table = []Mutant{
 	{
 		Name:    "stamp-after-load",
 		Rule:    "An entry's stamp is the clock as read before its load began.",
-		Patches: []weave.Patch{at("limit.go", "	err = call(ctx)\n", "	err = call(ctx)\n	for _, f := range flights {\n		f.entry.asOf = c.table.now()\n	}\n")},
+		Patches: []weave.Patch{at("limit.go", "	err = call(ctx)\n", "	err = call(ctx)\n	for _, f := range flights {\n		f.entry.asOf = c.view().now()\n	}\n")},
 		Run:     "^TestScenarios$/^(miss)$",
 	},
 	{
 		Name:    "stamp-ahead",
 		Rule:    "The stamp is not newer than the clock.",
-		Patches: []weave.Patch{at("limit.go", "asOf := c.table.now() //", "asOf := c.table.now() + 1 //")},
+		Patches: []weave.Patch{at("limit.go", "asOf := view.now() //", "asOf := view.now() + 1 //")},
 		Run:     "^TestScenarios$/^(miss)$",
 	},
 	{
 		Name:    "refresh-stamped-after",
 		Rule:    "A refresh in the background carries the stamp of its own load.",
-		Patches: []weave.Patch{at("limit.go", "	err = call(ctx)\n", "	err = call(ctx)\n	for _, f := range flights {\n		if f.background {\n			f.entry.asOf = c.table.now()\n		}\n	}\n")},
+		Patches: []weave.Patch{at("limit.go", "	err = call(ctx)\n", "	err = call(ctx)\n	for _, f := range flights {\n		if f.background {\n			f.entry.asOf = c.view().now()\n		}\n	}\n")},
 		Run:     "^TestScenarios$/^(refresh)$",
 	},
 	{
 		Name:    "batch-stamped-after",
 		Rule:    "What a batch returns is stamped before the batch.",
-		Patches: []weave.Patch{at("batch.go", "			f.err, f.failed, f.absent = err, err != nil, !s.given\n", "			f.err, f.failed, f.absent = err, err != nil, !s.given\n			f.entry.asOf = r.cache.table.now()\n")},
+		Patches: []weave.Patch{at("batch.go", "			f.err, f.failed, f.absent = err, err != nil, !s.given\n", "			f.err, f.failed, f.absent = err, err != nil, !s.given\n			f.entry.asOf = r.cache.view().now()\n")},
 		Run:     "^TestScenarios$/^(batch)$",
 	},
 	{
@@ -82,14 +82,14 @@ var Table = []Mutant{
 		Rule: "An invalidated value is not served as stale.",
 		Patches: []weave.Patch{
 			at("read.go", "case key.reason == ReasonExpired && e.hard > e.soft", "case (key.reason == ReasonExpired || key.reason == ReasonInvalidated) && e.hard > e.soft"),
-			at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`),
+			at("envelope.go", `return c.test(ctx, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) }) == "" && (`, `return (`),
 		},
 		Run: "^TestScenarios$/^(stale)$",
 	},
 	{
 		Name:    "stale-invalidated-meanwhile",
 		Rule:    "Nor is what was invalidated while the call waited for a better one.",
-		Patches: []weave.Patch{at("envelope.go", `return c.table.test(e.epoch, e.asOf, e.slots) == "" && (`, `return (`)},
+		Patches: []weave.Patch{at("envelope.go", `return c.test(ctx, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) }) == "" && (`, `return (`)},
 		Package: Runtime,
 		Run:     "^(TestStaleAfterInvalidation)$",
 	},
@@ -272,7 +272,7 @@ var Table = []Mutant{
 		Name: "invalidate-before-only",
 		Rule: "A write invalidates when it has returned, not before it is made.",
 		Patches: []weave.Patch{
-			at("write.go", "	return call, err\n", "	w.cache.table.invalidate(call.tags.slots)\n	return call, err\n"),
+			at("write.go", "	return call, err\n", "	w.cache.view().invalidate(call.tags.slots)\n	return call, err\n"),
 			at("write.go", "	if atOnce || c.marks != nil {\n", "	if _ = atOnce; c.marks != nil {\n"),
 		},
 		Run: "^TestScenarios$/^(miss)$",
@@ -347,13 +347,13 @@ var Table = []Mutant{
 	{
 		Name:    "gap-between-marks",
 		Rule:    "The marks of a guarded write in doubt go out when those of its lease are there.",
-		Patches: []weave.Patch{at("lease.go", "	stale.slots = distinct(stale.slots) // most", "	if cause == CauseAmbiguous && len(marked.slots) > 0 {\n		c.table.release(marked.slots, nil)\n		marked.slots = nil\n	}\n	stale.slots = distinct(stale.slots) // most")},
+		Patches: []weave.Patch{at("lease.go", "	stale.slots = distinct(stale.slots) // most", "	if cause == CauseAmbiguous && len(marked.slots) > 0 {\n		table.release(marked.slots, nil)\n		marked.slots = nil\n	}\n	stale.slots = distinct(stale.slots) // most")},
 		Run:     "^TestScenarios$/^(guarded-late-and-loaded)$",
 	},
 	{
 		Name:    "released-twice",
 		Rule:    "A mark is released by the writer or by its lease, not by both.",
-		Patches: []weave.Patch{at("lease.go", "if l == nil || l.ended.Swap(true) {", "if l == nil {")},
+		Patches: []weave.Patch{at("lease.go", "if h == nil || h.ended.Swap(true) {", "if h == nil {")},
 		Package: Runtime,
 		Run:     "^(TestGuardedWriteOutlastsItsLease)$",
 	},
@@ -362,7 +362,7 @@ var Table = []Mutant{
 	{
 		Name:    "guard-not-taken",
 		Rule:    "A guarded write marks before it is made.",
-		Patches: []weave.Patch{at("write.go", "	cache.table.mark(slots)\n", "")},
+		Patches: []weave.Patch{at("lease.go", "	c.view().mark(m.slots)\n", "")},
 		Run:     "^TestScenarios$/^(guarded-readers)$",
 	},
 	{
@@ -504,14 +504,14 @@ var Table = []Mutant{
 	{
 		Name:    "commit-shares-memory",
 		Rule:    "So are those of a commit, whatever is collected meanwhile.",
-		Patches: []weave.Patch{at("tx.go", "marked = marks{slices.Clone(t.pending.slots), t.pending.clear}", "marked = marks{t.pending.slots, t.pending.clear}")},
+		Patches: []weave.Patch{at("tx.go", "m := (marks{slices.Clone(t.pending.slots), t.pending.clear})", "m := (marks{t.pending.slots, t.pending.clear})")},
 		Package: Runtime,
 		Run:     "^(TestGuardedCommitReleasesWhatItMarked)$",
 	},
 	{
 		Name:    "by-hand-collected-late",
 		Rule:    "What is invalidated by hand is collected first: the transaction may end in between.",
-		Patches: []weave.Patch{at("cache.go", "	control.collect(c, pending{slots: all.slots, names: all.names})\n	c.table.invalidate(all.slots)\n", "	c.table.invalidate(all.slots)\n	control.collect(c, pending{slots: all.slots, names: all.names})\n")},
+		Patches: []weave.Patch{at("cache.go", "	control.collect(c, pending{slots: all.slots, names: all.names})\n	err := c.apply(marks{slots: all.slots}, nil, CauseByHand)\n", "	err := c.apply(marks{slots: all.slots}, nil, CauseByHand)\n	control.collect(c, pending{slots: all.slots, names: all.names})\n")},
 		Run:     "^TestScenarios$/^(by-hand-in-a-transaction)$",
 	},
 	{

@@ -1,0 +1,469 @@
+package cacheruntime
+
+import (
+	"context"
+	cryptorand "crypto/rand"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A sharedLog keeps the table of a cache in step with the log that processes share,
+// and enters into the log what this one invalidates. The clock of such a table is the
+// number of the last record that has been applied to it, and so are the stamps of
+// loads: the words of a record are raised before the clock moves, so a load with a
+// stamp cannot be answered from what a record up to that stamp has made stale.
+//
+// An own record beyond a gap raises its words at once, as its writer must not read
+// older data. It does not move the clock: a load that makes a cached read might still
+// be answered from what a record in the gap makes stale, and would pass that off under
+// a stamp beyond it.
+type sharedLog struct {
+	cache   *Cache
+	shared  Shared
+	bound   time.Duration // by which what is served may be behind other processes: D
+	flights time.Duration // how long a process waits for the load of another; 0 for not at all
+
+	mu sync.Mutex
+
+	// The table and what it stands for. It is lost when it turns out that the log is
+	// not the one it was made from; then nothing is served until another one has been
+	// read from a snapshot.
+	table     *table
+	at        LogPosition
+	lost      bool
+	condemned uint64                 // the epoch that the snapshot is to end, or 0
+	restoring bool                   // marks of the table before are yet to be entered into the new log
+	restore   []LogMark              // those
+	recent    [recentRecords]LogID   // of the last records, by number
+	marks     map[LogID]*outstanding // in the table
+	held      map[LogID]*held        // by calls of this process
+	queue     undelivered
+	down      error // why the log could not be asked last, or nil
+	next      *proofRound
+	proving   bool
+	closing   bool
+	calls     sync.WaitGroup // of shared's methods, and goroutines
+
+	wake   chan struct{}   // has room for one: the follower is to look around
+	ctx    context.Context // ends when the follower is to
+	stop   context.CancelFunc
+	counts sharedCounts
+}
+
+// recentRecords is how many records are known by their IDs after they were applied.
+const recentRecords = 1024
+
+// maxRecordSlots is the number of slots from which on a record invalidates, or marks,
+// everything instead.
+const maxRecordSlots = 1 << 14
+
+// outstanding is a mark that is in the table.
+type outstanding struct {
+	LogMark
+	due time.Time // when its lease is over, counted from when it was applied
+}
+
+// undelivered is what the log is yet to be told. Meanwhile it is marked in the table.
+type undelivered struct {
+	writes  int // that it is of
+	stale   marks
+	doubt   marks // of it, what is to be marked for a lease
+	release []LogRelease
+}
+
+func newLogID() (id LogID) {
+	cryptorand.Read(id[:]) // which never fails
+	return id
+}
+
+// logMarks makes the mark of a record.
+func logMarks(m marks) (slots []uint32, all bool) {
+	if len(m.slots) > maxRecordSlots {
+		return nil, true
+	}
+	return m.slots, m.all
+}
+
+// tableSlots brings slots into the range of the table: distinct and sorted.
+func tableSlots(slots []uint32) []uint32 {
+	in := make([]uint32, 0, len(slots))
+	for _, slot := range slots {
+		in = append(in, slot%tableSize)
+	}
+	return distinct(in)
+}
+
+func (m marks) union(n marks) marks {
+	all := marks{slots: distinct(slices.Concat(m.slots, n.slots)), all: m.all || n.all}
+	if len(all.slots) > maxRecordSlots {
+		return marks{all: true}
+	}
+	return all
+}
+
+// hold enters a mark into the log. Until it is released nobody serves what depends on
+// it. If a lease is renewed, it lasts as long as this process.
+func (l *sharedLog) hold(m marks, lease time.Duration, renewed bool) (*held, error) {
+	m.slots = tableSlots(m.slots)
+	m.slots, m.all = logMarks(m)
+	h := &held{marks: m, id: newLogID(), lease: lease, renewed: renewed, renewAt: time.Now().Add(lease / 3)}
+	l.mu.Lock()
+	down := l.down
+	if l.closing {
+		down = errShutDown
+	}
+	record := LogRecord{Mark: h.mark()}
+	if down == nil {
+		l.held[h.id] = h // before it is there: a new epoch must not forget it
+	}
+	l.mu.Unlock()
+	if down != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, down)
+	}
+	if _, err := l.append(record); err != nil {
+		// It may be there, or may yet come to be.
+		l.mu.Lock()
+		delete(l.held, h.id)
+		l.enqueue(marks{}, marks{}, []LogRelease{{ID: h.id}}, 0)
+		l.mu.Unlock()
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return h, nil
+}
+
+// mark is the mark that the log has of it.
+func (h *held) mark() LogMark {
+	return LogMark{ID: h.id, Generation: h.generation, Slots: h.marks.slots, All: h.marks.all, Lease: h.lease}
+}
+
+// apply enters into the log what became stale, and the end of a mark. What is in doubt
+// is marked for a lease. If the log cannot be told, it is told later, and the error
+// says so; this process serves none of it from now on.
+func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
+	stale.slots = tableSlots(stale.slots)
+	var release []LogRelease
+	if h != nil {
+		stale = stale.union(h.marks) // even if its mark was ended by others
+		release = []LogRelease{{ID: h.id}}
+	}
+	if !stale.any() {
+		return nil
+	}
+	stale.slots, stale.all = logMarks(stale)
+	record := LogRecord{Slots: stale.slots, All: stale.all, Release: release}
+	var doubtful marks
+	if doubt {
+		doubtful = stale
+		record.Mark = l.doubtMark(stale)
+	}
+	l.mu.Lock()
+	if h != nil {
+		delete(l.held, h.id)
+	}
+	err := l.down
+	if l.closing {
+		err = errShutDown
+	}
+	if err == nil && l.queue.writes > 0 {
+		err = errors.New("others are queued")
+	}
+	l.mu.Unlock()
+	if err == nil {
+		if _, err = l.append(record); err == nil {
+			return nil
+		}
+	}
+	l.mu.Lock()
+	l.enqueue(stale, doubtful, release, 1)
+	l.mu.Unlock()
+	l.counts.undelivered.Add(1)
+	l.cache.problems.report("an invalidation could not be delivered to other processes; it is tried again", "", "", err)
+	return fmt.Errorf("%w: %w", ErrUndelivered, err)
+}
+
+func (l *sharedLog) doubtMark(m marks) LogMark {
+	return LogMark{ID: newLogID(), Slots: m.slots, All: m.all, Lease: l.cache.doubtLease}
+}
+
+// enqueue leaves something to the follower. l.mu is held.
+func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int) {
+	q := &l.queue
+	before := q.stale
+	q.writes += writes
+	q.stale = before.union(stale)
+	q.doubt = q.doubt.union(doubt)
+	if len(q.release) < maxRecordSlots {
+		q.release = append(q.release, release...) // else their leases end them
+	}
+	l.table.remark(before, q.stale)
+	l.nudge()
+}
+
+// deliver tells the log what is queued.
+func (l *sharedLog) deliver() error {
+	for {
+		l.mu.Lock()
+		q := l.queue
+		q.release = slices.Clone(q.release)
+		l.mu.Unlock()
+		if q.writes == 0 && len(q.release) == 0 {
+			return nil
+		}
+		record := LogRecord{Slots: q.stale.slots, All: q.stale.all, Release: q.release}
+		if q.doubt.any() {
+			record.Mark = l.doubtMark(q.doubt)
+		}
+		if _, err := l.append(record); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		if l.queue.writes == q.writes && len(l.queue.release) == len(q.release) {
+			// Applying the record has raised the words: the marks may go.
+			l.table.remark(l.queue.stale, marks{})
+			l.queue = undelivered{}
+		}
+		// Otherwise there is more by now, with which it is told once more.
+		l.mu.Unlock()
+	}
+}
+
+// append appends a record, and takes what the log replies.
+func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
+	if !l.begin() {
+		return false, errShutDown
+	}
+	defer l.calls.Done()
+	record.ID = newLogID()
+	l.mu.Lock()
+	from := l.at
+	l.mu.Unlock()
+	sent := time.Now() // before the call: it may be answered as of any time from now on
+	reply, err := l.shared.Append(context.Background(), from, record)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && reply.Appended {
+		switch {
+		case reply.Head.ID != record.ID, reply.Head.Number == 0, reply.Head.Number > clockMask, reply.Head.Epoch == 0:
+			err = fmt.Errorf("%w: not the record that was appended", ErrMalformed)
+		default:
+			record.Number = reply.Head.Number
+			l.counts.appended.Add(1)
+			if reply.Head.Epoch == l.at.Epoch {
+				l.enter(&record)
+			}
+		}
+	}
+	l.heard(err)
+	if err != nil {
+		return false, err
+	}
+	l.take(from, reply, sent)
+	return reply.Appended, nil
+}
+
+// heard notes whether the log could be asked. l.mu is held.
+func (l *sharedLog) heard(err error) {
+	if err != nil {
+		l.counts.failures.Add(1)
+		if errors.Is(err, ErrMalformed) {
+			l.lose(l.at.Epoch)
+		}
+		if l.down == nil {
+			l.nudge() // it is to try again, and keep others from it meanwhile
+		}
+	}
+	l.down = err
+}
+
+// take applies what a log replied that was asked for what comes after from. l.mu is
+// held.
+func (l *sharedLog) take(from LogPosition, reply LogReply, sent time.Time) {
+	switch {
+	case reply.Head.Epoch != l.at.Epoch:
+		l.lose(0)
+		return
+	case l.lost:
+		return
+	case !reply.Known && from == l.at:
+		l.lose(l.at.Epoch)
+		return
+	case !reply.Known:
+		return // more is known by now
+	}
+	for i := range reply.Records {
+		r := &reply.Records[i]
+		switch {
+		case r.Number <= l.at.Number:
+			if !l.isApplied(r.Number, r.ID) {
+				l.lose(l.at.Epoch)
+				return
+			}
+			continue
+		case r.Number != l.at.Number+1, r.Previous != l.at.ID, r.Number > clockMask:
+			l.lose(l.at.Epoch)
+			return
+		}
+		l.enter(r)
+		l.at.Number, l.at.ID = r.Number, r.ID
+		l.recent[r.Number%recentRecords] = r.ID
+		l.table.clock.Store(r.Number)
+		l.counts.applied.Add(1)
+	}
+	switch {
+	case reply.Head.Number > l.at.Number: // there is more
+	case !l.isApplied(reply.Head.Number, reply.Head.ID):
+		l.lose(l.at.Epoch)
+	default:
+		l.proved(sent)
+	}
+}
+
+// isApplied reports whether a record is one that has been applied, as far as that is
+// still known.
+func (l *sharedLog) isApplied(number uint64, id LogID) bool {
+	if number+recentRecords <= l.at.Number {
+		return true
+	}
+	known := l.recent[number%recentRecords]
+	return known == id || known == LogID{} // from before the snapshot
+}
+
+// proved notes that the table was current at some time since. l.mu is held.
+func (l *sharedLog) proved(since time.Time) {
+	if l.lost || l.restoring {
+		return
+	}
+	if last := l.table.proven.Load(); last == nil || last.Before(since) {
+		l.table.proven.Store(&since)
+	}
+}
+
+// enter applies a record to the words and the marks of the table, but not to its clock.
+// A record may be entered twice. l.mu is held.
+func (l *sharedLog) enter(r *LogRecord) {
+	if l.lost {
+		return
+	}
+	t := l.table
+	if r.Mark.ID != (LogID{}) {
+		l.addMark(r.Mark)
+	}
+	for _, slot := range r.Slots {
+		raise(&t.words[slot%tableSize], r.Number)
+	}
+	if r.All {
+		raise(&t.cleared, r.Number)
+	}
+	for _, release := range r.Release {
+		if o := l.marks[release.ID]; o != nil {
+			delete(l.marks, release.ID)
+			t.unmark(marks{o.Slots, o.All}, r.Number)
+		}
+	}
+}
+
+// addMark puts a mark into the table, or renews it. l.mu is held.
+func (l *sharedLog) addMark(m LogMark) {
+	due := time.Now().Add(m.Lease + rand.N(m.Lease/8+1)) // not everybody at once
+	if o := l.marks[m.ID]; o != nil {
+		if m.Generation > o.Generation {
+			o.Generation, o.due = m.Generation, due
+		}
+		return
+	}
+	l.marks[m.ID] = &outstanding{m, due}
+	l.table.mark(m.Slots)
+	if m.All {
+		l.table.markAll()
+	}
+}
+
+// lose gives the table up: nothing is served until another one is there and proven
+// current by a reply to a question that was asked of it. So what this process appends
+// meanwhile, to an epoch that it has yet to read, need not be kept. If an epoch is
+// condemned the log is to begin another one. l.mu is held.
+func (l *sharedLog) lose(condemned uint64) {
+	if condemned != 0 {
+		l.condemned = condemned
+	}
+	l.table.proven.Store(nil)
+	if !l.lost {
+		l.lost = true
+		l.nudge()
+	}
+}
+
+// nudge makes the follower look around.
+func (l *sharedLog) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// begin announces a call of shared's methods, or a goroutine, that Close waits for.
+func (l *sharedLog) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return false
+	}
+	l.calls.Add(1)
+	return true
+}
+
+var errShutDown = errors.New("the cache is closed")
+
+// install makes a table of a snapshot.
+func (l *sharedLog) install(s *LogSnapshot) error {
+	if s.At.Epoch == 0 || s.At.Number == 0 || s.At.Number > clockMask || len(s.Words) > tableSize || s.Cleared > s.At.Number {
+		return fmt.Errorf("%w: snapshot", ErrMalformed)
+	}
+	t := newTable()
+	t.epoch = s.At.Epoch
+	for i, word := range s.Words {
+		if word > s.At.Number {
+			return fmt.Errorf("%w: snapshot", ErrMalformed)
+		}
+		if word != 0 {
+			t.words[i].Store(word)
+		}
+	}
+	t.cleared.Store(s.Cleared)
+	t.clock.Store(s.At.Number)
+
+	before := l.marks
+	newEpoch := s.At.Epoch != l.at.Epoch
+	l.table, l.at = t, s.At
+	l.recent = [recentRecords]LogID{}
+	l.recent[s.At.Number%recentRecords] = s.At.ID
+	l.marks = map[LogID]*outstanding{}
+	for _, m := range s.Marks {
+		l.addMark(m)
+	}
+	// A log that lost its state has lost its marks as well. Every process that knows
+	// of them enters them again.
+	l.restore = nil
+	for id, o := range before {
+		if l.marks[id] == nil && newEpoch {
+			l.restore = append(l.restore, o.LogMark)
+		}
+	}
+	for id, h := range l.held {
+		if l.marks[id] == nil && (before[id] == nil || !newEpoch) {
+			l.restore = append(l.restore, h.mark())
+		}
+	}
+	l.restoring = len(l.restore) > 0
+	t.remark(marks{}, l.queue.stale)
+	l.lost, l.condemned = false, 0
+	l.cache.current.Store(t)
+	if newEpoch {
+		l.counts.epochs.Add(1)
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package cacheruntime
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// The second tier is asked by flights, for entries that the memory of the process does
+// not have, and gets what they load. Its entries are those of the store, to the byte,
+// and pass the same test: it need not know of invalidations.
+
+// How often a process looks whether another one has loaded what both need.
+const (
+	minPoll = 2 * time.Millisecond
+	maxPoll = 50 * time.Millisecond
+)
+
+// sharedKey is the key under which other processes know an entry too. One of another
+// format version is another entry: binaries of both may run at the same time.
+func sharedKey(key string) string {
+	return string([]byte{entryVersion}) + storeKey(key, nil)
+}
+
+// fetchShared looks for the entry of a flight in the second tier. It reports whether
+// there is one, which is the outcome then. With [WithSharedFlights] it waits for
+// another process that is loading it, or has the lock when it returns.
+func (r *Read[V]) fetchShared(f *flight[V]) bool {
+	l := r.cache.log
+	if l == nil || !l.begin() {
+		return false
+	}
+	defer l.calls.Done()
+	key := sharedKey(f.key)
+	ok, err := r.askShared(f, key)
+	if ok || err != nil || l.flights == 0 {
+		return ok
+	}
+	token := newLogID()
+	for deadline, pause := time.Now().Add(l.flights), minPoll; ; pause = min(2*pause, maxPoll) {
+		locked, err := l.shared.Lock(f.ctx, key, string(token[:]), l.flights)
+		if err != nil {
+			r.sharedFailed(f.ctx, err)
+			return false
+		}
+		if locked {
+			f.lock = string(token[:])
+		}
+		// Who had the lock may have stored something by now.
+		switch ok, err = r.askShared(f, key); {
+		case ok || err != nil || locked || time.Now().After(deadline):
+			return ok
+		}
+		select {
+		case <-time.After(pause):
+		case <-l.ctx.Done():
+			return false
+		}
+	}
+}
+
+func (r *Read[V]) askShared(f *flight[V], key string) (ok bool, err error) {
+	found, err := r.cache.log.shared.Get(f.ctx, []string{key})
+	if err == nil && len(found) != 1 {
+		err = fmt.Errorf("%w: %d entries for a key", ErrMalformed, len(found))
+	}
+	if err != nil {
+		r.sharedFailed(f.ctx, err)
+		return false, err
+	}
+	return r.adopt(f, found[0], time.Time{}), nil
+}
+
+func (r *Read[V]) sharedFailed(ctx context.Context, err error) {
+	r.stats.note(ctx, 0, countSharedErrors, Event{Outcome: SharedFailed, Err: err})
+	r.report("the shared tier failed", err)
+}
+
+// adopt makes an entry of the second tier the outcome of a flight, and keeps it, if it
+// may be served to what began then, or begins now if that is zero.
+func (r *Read[V]) adopt(f *flight[V], data []byte, began time.Time) bool {
+	if data == nil {
+		r.stats.add(0, countSharedMisses, 1)
+		return false
+	}
+	var e entry
+	switch reason := r.test(f.ctx, 0, f.key, data, &e, began); {
+	case reason == ReasonExpired && e.hard > e.soft && e.seen < e.hard:
+		f.fallback = &e // its value will do if the load fails
+		fallthrough
+	case reason != "":
+		r.stats.add(0, countSharedMisses, 1)
+		return false
+	}
+	if !r.isOutcome(f, &e) {
+		return false
+	}
+	f.shared = true
+	f.stored = r.mayKeep(f)
+	if f.stored {
+		defer close(f.kept)
+		f.stored = r.put(f, data)
+	}
+	return true
+}
+
+// share gives the second tier what flights of a trip have loaded, after those who
+// wait for it have been answered.
+func (r *Read[V]) share(flights ...*flight[V]) {
+	l := r.cache.log
+	if l == nil || !l.begin() {
+		return
+	}
+	defer l.calls.Done()
+	var entries []SharedEntry
+	for _, f := range flights {
+		if f.toShare != nil {
+			ttl := Forever
+			if f.until != never {
+				ttl = time.Duration(f.until - r.cache.now().UnixNano())
+			}
+			if ttl > 0 {
+				entries = append(entries, SharedEntry{sharedKey(f.key), f.toShare, ttl})
+			}
+			f.toShare = nil
+		}
+	}
+	if len(entries) > 0 {
+		if err := l.shared.Set(flights[0].ctx, entries); err != nil {
+			r.sharedFailed(flights[0].ctx, err)
+		}
+	}
+	for _, f := range flights {
+		if f.lock == "" {
+			continue
+		}
+		if err := l.shared.Unlock(f.ctx, sharedKey(f.key), f.lock); err != nil {
+			r.sharedFailed(f.ctx, err)
+		}
+	}
+}
