@@ -84,7 +84,8 @@ func (c *Cache) Begin(ctx context.Context) (context.Context, *Tx) {
 // reload are loaded before Commit returns.
 //
 // Commit may be called again, say after a commit that failed: it does the same
-// again.
+// again. After a refusal ([ErrRefused]) the database's transaction is still open, as
+// commit has not been run, and so is this one: call Commit again, or roll back.
 func (t *Tx) Commit(commit func() error) error {
 	reloads, err := t.commit(commit)
 	t.cache.reload(t.outside, reloads)

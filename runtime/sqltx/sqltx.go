@@ -52,7 +52,9 @@ import (
 //
 // The error is, in this order: that of BeginTx; that of fn, joined with that of
 // the rollback if it failed for another reason than that the transaction had
-// ended; that of the commit. None of them is changed or wrapped otherwise.
+// ended; that of the commit. None of them is changed or wrapped otherwise. If a cache
+// refuses the commit ([cacheruntime.ErrRefused]) the transaction is rolled back, and
+// the error made up in the same way.
 //
 // The context that fn gets carries the transaction. A Run with it on the same
 // database joins: its fn gets the same *sql.Tx, its opts are ignored even if they
@@ -152,13 +154,16 @@ func run(ctx context.Context, db *sql.DB, cache *cacheruntime.Cache, opts *sql.T
 	if fault := t.close(); err == nil && fault != nil {
 		err = fmt.Errorf("sqltx: the transaction is rolled back because a Run that joined it failed: %w", fault)
 	}
-	if err != nil {
-		if rollback := t.sql.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
-			err = errors.Join(err, rollback)
+	if err == nil {
+		// A commit that a cache refused has not been tried.
+		if err = t.commit(); !errors.Is(err, cacheruntime.ErrRefused) {
+			return err
 		}
-		return err
 	}
-	return t.commit()
+	if rollback := t.sql.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
+		err = errors.Join(err, rollback)
+	}
+	return err
 }
 
 // commit commits the database's transaction, then the caches' sides, of which

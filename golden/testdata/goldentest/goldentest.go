@@ -3,24 +3,61 @@ package goldentest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
 
 // Cache returns a cache that is closed when the test ends.
-func Cache(t *testing.T) *cacheruntime.Cache {
+func Cache(t *testing.T, options ...cacheruntime.Option) *cacheruntime.Cache {
 	t.Helper()
-	cache, err := cacheruntime.New(cacheruntime.WithLogger(slog.New(slog.DiscardHandler)))
+	options = append(options, cacheruntime.WithLogger(slog.New(slog.DiscardHandler)))
+	cache, err := cacheruntime.New(options...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cache.Close() })
 	return cache
 }
+
+// ErrUnreachable is the error of [Unreachable].
+var ErrUnreachable = errors.New("unreachable")
+
+// Unreachable is shared by processes none of which can reach it.
+type Unreachable struct{}
+
+func (Unreachable) Append(context.Context, cacheruntime.LogPosition, cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	return cacheruntime.LogReply{}, ErrUnreachable
+}
+
+func (Unreachable) Prove(context.Context, cacheruntime.LogPosition) (cacheruntime.LogReply, error) {
+	return cacheruntime.LogReply{}, ErrUnreachable
+}
+
+func (Unreachable) Snapshot(context.Context, uint64) (cacheruntime.LogSnapshot, error) {
+	return cacheruntime.LogSnapshot{}, ErrUnreachable
+}
+
+func (Unreachable) Wait(context.Context, cacheruntime.LogPosition) error { return ErrUnreachable }
+
+func (Unreachable) Get(_ context.Context, keys []string) ([][]byte, error) {
+	return make([][]byte, len(keys)), ErrUnreachable
+}
+
+func (Unreachable) Set(context.Context, []cacheruntime.SharedEntry) error { return ErrUnreachable }
+
+func (Unreachable) Lock(context.Context, string, string, time.Duration) (bool, error) {
+	return false, ErrUnreachable
+}
+
+func (Unreachable) Unlock(context.Context, string, string) error { return ErrUnreachable }
+
+func (Unreachable) Close() error { return nil }
 
 // Want fails the test unless got is deeply equal to want. Nil and empty are
 // different values.
