@@ -18,10 +18,11 @@ type database struct {
 	*oracle
 	addr string
 	slow atomic.Int64 // the most that a load takes, in nanoseconds
-	down atomic.Bool  // it answers nothing but errors
 
 	mu    sync.Mutex
 	plans map[int]*plan
+	gate  chan struct{} // reads are not answered before it is closed, if there is one
+	loads int           // reads that have come to it
 }
 
 // A plan is what becomes of a write.
@@ -53,17 +54,20 @@ type Change struct {
 const (
 	errLost    = "the connection has broken"
 	errTooLate = "the deadline has passed"
-	errDown    = "the database is down"
 )
 
 func (d *Database) Read(q Query, rows *[]Row) error {
-	if d.db.down.Load() {
-		return errors.New(errDown)
-	}
 	if q.All {
 		q.IDs = d.db.ids()
 	}
 	*rows = d.db.current(q.IDs...)
+	d.db.mu.Lock()
+	d.db.loads++
+	gate := d.db.gate
+	d.db.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 	if slow := d.db.slow.Load(); slow > 0 {
 		<-time.After(time.Duration(rand.Int64N(slow)))
 	}
@@ -119,6 +123,27 @@ func (d *database) plan(write int, p plan) *plan {
 	defer d.mu.Unlock()
 	d.plans[write] = &p
 	return &p
+}
+
+// close makes reads wait until open is called.
+func (d *database) close() (open func()) {
+	gate := make(chan struct{})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.gate, d.loads = gate, 0
+	return func() {
+		d.mu.Lock()
+		d.gate = nil
+		d.mu.Unlock()
+		close(gate)
+	}
+}
+
+// loaded returns how many reads there were since close was called.
+func (d *database) loaded() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.loads
 }
 
 // serve answers on the loopback interface until the test ends.

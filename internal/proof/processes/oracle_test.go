@@ -131,6 +131,24 @@ func (o *oracle) ids() (ids []int) {
 	return ids
 }
 
+// maxRows is how many rows there can come to be.
+const maxRows = 20
+
+// rowToCome returns the ID of the row that is inserted next.
+func (o *oracle) rowToCome() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lastID + 1
+}
+
+// mostLag returns by how much a read of another process than the writing one was behind,
+// at most.
+func (o *oracle) mostLag() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lag
+}
+
 // judge judges what a read saw of a row that began then in a process, and has just
 // returned. Version 0 is that there is no such row.
 func (o *oracle) judge(process int, began time.Duration, row int, version int64) error {

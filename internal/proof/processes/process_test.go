@@ -22,7 +22,8 @@ func TestMain(m *testing.M) {
 	redistest.Main(m, map[string]func(*redistest.ChildIO){"process": runProcess})
 }
 
-// settings are those of a process. What is zero is left to its default, but for Bound.
+// settings are those of a process. What is zero is left to its default, but for Bound; that
+// of Doubt is 600 ms.
 type settings struct {
 	Number    int // of the process
 	Redis     []string
@@ -33,6 +34,10 @@ type settings struct {
 	Flights   time.Duration // WithSharedFlights
 	LogLength int
 	Timeout   time.Duration // of the log and of entries
+
+	// Forgetful says that what Redis has is lost on the way, and with it marks that no
+	// living process knows of. Writes that have returned are seen all the same.
+	Forgetful bool
 }
 
 // namespace has a server to itself.
@@ -252,8 +257,11 @@ const patience = 30 * time.Second
 
 // newWorld makes a database of some rows, and no process.
 func newWorld(t *testing.T, rows int, defaults settings) *world {
+	if defaults.Doubt == 0 {
+		defaults.Doubt = 600 * time.Millisecond
+	}
 	w := &world{t: t, defaults: defaults}
-	w.db = &database{oracle: newOracle(defaults.Bound, defaults.Guard > 0, rows), plans: map[int]*plan{}}
+	w.db = &database{oracle: newOracle(defaults.Bound, defaults.Guard > 0 && !defaults.Forgetful, rows), plans: map[int]*plan{}}
 	w.db.serve(t)
 	return w
 }
@@ -265,8 +273,9 @@ type process struct {
 	number int
 	calls  *rpc.Client
 
-	mu   sync.Mutex
-	late []int // writes of which others are yet to be told
+	dismissed chan struct{} // closed when it is about to be killed
+	mu        sync.Mutex
+	late      []int // writes of which others are yet to be told
 }
 
 // start starts a process whose Redis is at those addresses.
@@ -278,13 +287,28 @@ func (w *world) start(redis ...string) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &process{Process: redistest.Child(w.t, "process", string(text)), world: w, number: s.Number}
+	p := &process{Process: redistest.Child(w.t, "process", string(text)), world: w, number: s.Number, dismissed: make(chan struct{})}
 	if p.calls, err = rpc.Dial("tcp", p.Receive()); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { p.calls.Close() })
 	w.processes = append(w.processes, p)
 	return p
+}
+
+// kill kills the process. Whatever calls there are may fail from now on.
+func (p *process) kill() {
+	close(p.dismissed)
+	p.Kill()
+}
+
+func (p *process) isDismissed() bool {
+	select {
+	case <-p.dismissed:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *process) call(method string, args, reply any) error {
@@ -377,7 +401,13 @@ func (p *process) write(how string, ids ...int) (late bool) {
 	return w.Late
 }
 
-// settle looks whether what was late has been delivered.
+func (p *process) isLate() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.late) > 0
+}
+
+// settle looks whether what was late has been delivered. Only one goroutine may do so.
 func (p *process) settle() (settled bool) {
 	p.mu.Lock()
 	late := slices.Clone(p.late)
