@@ -137,10 +137,13 @@ func TestLateAnswers(t *testing.T) {
 	proxy := redistest.StartProxy(t, server.Addr())
 	w := newWorld(t, 10, settings{Bound: bound})
 	writer, reader := w.start(server.Addr()), w.start(proxy.Addr())
-	for range 3 {
+	const late = 400 * time.Millisecond
+	for i := range 3 {
 		w.works(writer, reader)
-		proxy.Delay(redistest.ToClient, 400*time.Millisecond)
-		passes(bound)
+		proxy.Delay(redistest.ToClient, late)
+		// It is asked every third of the bound, after an answer. Two times of three a
+		// question is on its way when the next one is held up.
+		passes(bound + time.Duration(i)*(late+bound/3)/3)
 		redistest.Until(t, "there is a hit", func() bool { return reader.read("Get", 1) == cacheruntime.Hit })
 		proxy.Block(redistest.ToServer) // What was asked before is yet to be answered.
 		writer.write("update", 1)
@@ -149,7 +152,7 @@ func TestLateAnswers(t *testing.T) {
 			s, err := reader.tryRead("Get", 1)
 			return err == nil && s.Rows[0].Version == w.db.current(1)[0].Version
 		})
-		passes(400 * time.Millisecond) // in which all answers come
+		passes(late) // in which all answers come
 		reader.read("Get", 1)
 		proxy.Heal()
 	}
