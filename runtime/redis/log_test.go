@@ -186,9 +186,7 @@ func TestSnapshotIsWhatRecordsAddUpTo(t *testing.T) {
 			t.Fatalf("records after %d (-want +got):\n%s", from.Number, diff)
 		}
 		if random.IntN(20) == 0 {
-			if diff := cmp.Diff(f.snapshot(), mustSnapshot(t, tiers[random.IntN(2)], 0), equateEmpty); diff != "" {
-				t.Fatalf("snapshot (-want +got):\n%s", diff)
-			}
+			expectSnapshot(t, f.snapshot(), mustSnapshot(t, tiers[random.IntN(2)], 0))
 		}
 		if random.IntN(10) == 0 {
 			since := random.IntN(len(f.records) + 1)
@@ -198,7 +196,17 @@ func TestSnapshotIsWhatRecordsAddUpTo(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(f.snapshot(), mustSnapshot(t, tiers[0], 0), equateEmpty); diff != "" {
+	expectSnapshot(t, f.snapshot(), mustSnapshot(t, tiers[0], 0))
+}
+
+// expectSnapshot compares snapshots. The words are a million, of which cmp takes minutes.
+func expectSnapshot(t *testing.T, want, got cacheruntime.LogSnapshot) {
+	t.Helper()
+	if !slices.Equal(want.Words, got.Words) {
+		t.Fatal("the words of the snapshot are not those that the records add up to")
+	}
+	want.Words, got.Words = nil, nil
+	if diff := cmp.Diff(want, got, equateEmpty); diff != "" {
 		t.Fatalf("snapshot (-want +got):\n%s", diff)
 	}
 }
