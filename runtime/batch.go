@@ -514,7 +514,7 @@ func (l *batchLoad[K, V]) fetchShared(ctx context.Context, t *batchTrip[K, V]) {
 	if log == nil || !log.begin() {
 		return
 	}
-	defer log.calls.Done()
+	defer log.end()
 	var seats []*seat[K, V]
 	var keys []string
 	for _, s := range t.seats {

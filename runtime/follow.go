@@ -51,7 +51,7 @@ func (l *sharedLog) report(err error) {
 
 // follow keeps the table in step, and proven, until the log is closed.
 func (l *sharedLog) follow(err error) {
-	defer l.calls.Done()
+	defer l.end()
 	asked := make(chan LogPosition)
 	woken := make(chan struct{}, 1)
 	l.calls.Add(1)
@@ -104,7 +104,7 @@ func (l *sharedLog) follow(err error) {
 
 // listen waits for records after a position, each time it is told one.
 func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
-	defer l.calls.Done()
+	defer l.end()
 	for from := range asked {
 		if err := l.shared.Wait(l.ctx, from); err != nil {
 			select { // what is wrong, the follower will find out
@@ -164,7 +164,7 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 	if !l.begin() {
 		return errShutDown
 	}
-	defer l.calls.Done()
+	defer l.end()
 	if !first {
 		// All processes have lost the table at the same time, and it may be large.
 		select {
@@ -262,7 +262,7 @@ func (l *sharedLog) prove() (since time.Time, err error) {
 	if !l.begin() {
 		return since, errShutDown
 	}
-	defer l.calls.Done()
+	defer l.end()
 	for {
 		l.mu.Lock()
 		from := l.at
@@ -333,7 +333,7 @@ func (l *sharedLog) await(ctx context.Context) bool {
 
 // proveRounds asks until nobody waits.
 func (l *sharedLog) proveRounds() {
-	defer l.calls.Done()
+	defer l.end()
 	for {
 		l.mu.Lock()
 		round := l.next

@@ -181,6 +181,7 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	l.enqueue(stale, doubtful, release, 1)
 	l.mu.Unlock()
 	l.counts.undelivered.Add(1)
+	l.cache.byHand.tell(context.Background(), Event{Outcome: Undelivered, Err: err})
 	l.cache.problems.report("an invalidation could not be delivered to other processes; it is tried again", "", "", err)
 	return fmt.Errorf("%w: %w", ErrUndelivered, err)
 }
@@ -236,7 +237,7 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	if !l.begin() {
 		return false, errShutDown
 	}
-	defer l.calls.Done()
+	defer l.end()
 	record.ID = newLogID()
 	l.mu.Lock()
 	from := l.at
@@ -415,6 +416,9 @@ func (l *sharedLog) begin() bool {
 	l.calls.Add(1)
 	return true
 }
+
+// end ends what begin has announced.
+func (l *sharedLog) end() { l.calls.Done() }
 
 var errShutDown = errors.New("the cache is closed")
 

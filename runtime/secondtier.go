@@ -30,7 +30,7 @@ func (r *Read[V]) fetchShared(f *flight[V]) bool {
 	if l == nil || !l.begin() {
 		return false
 	}
-	defer l.calls.Done()
+	defer l.end()
 	key := sharedKey(f.key)
 	ok, err := r.askShared(f, key)
 	if ok || err != nil || l.flights == 0 {
@@ -111,7 +111,7 @@ func (r *Read[V]) share(flights ...*flight[V]) {
 	if l == nil || !l.begin() {
 		return
 	}
-	defer l.calls.Done()
+	defer l.end()
 	var entries []SharedEntry
 	for _, f := range flights {
 		if f.toShare != nil {

@@ -59,6 +59,7 @@ const (
 	Marked       Outcome = "marked"            // tags are marked: a write is in progress or in doubt
 	StoreFailed  Outcome = "store error"       // the store failed
 	SharedFailed Outcome = "shared tier error" // the tier that processes share failed
+	Undelivered  Outcome = "undelivered"       // an invalidation could not be delivered to other processes yet
 	Undecodable  Outcome = "undecodable"       // an entry is damaged
 	Unencodable  Outcome = "unencodable"       // a result cannot be encoded
 	Undecided    Outcome = "undecided"         // the tags, the lifetime or a condition of a result could not be evaluated

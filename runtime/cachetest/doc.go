@@ -83,6 +83,27 @@
 // told to. None of that may show in what a repository returns; it costs loads,
 // which the traces tell and [cacheruntime.Cache.Stats] counts.
 //
+// # Several processes
+//
+// A [Shared] is what several processes share, in memory, and fails when told to. Each
+// [Tier] of it stands for a process with a cache of its own:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		shared := cachetest.NewShared(t)
+//		open := func() *blog.CachedAuthorRepository {
+//			return blog.NewCachedAuthorRepository(db, cachetest.New(t, cacheruntime.WithShared(shared.Tier())))
+//		}
+//		here, there := open(), open()
+//		…
+//		here.Rename(ctx, 7, "Ada Lovelace")
+//		<-time.After(time.Second) // WithMaxStaleness
+//		there.ByID(ctx, 7)        // must return the new name
+//	})
+//
+// [Shared.Cut], [Shared.Stall] and [Shared.Flush] are what happens to servers, and
+// [Tier.Cut] and [Tier.Stall] to one process; [Shared.Heal] ends it. [Faults] are for
+// tests that look closer.
+//
 // All types and functions may be used concurrently, except that those which may
 // end a test belong to its own goroutine, as [testing.TB.FailNow] does: each says
 // so.

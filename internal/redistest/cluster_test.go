@@ -1,0 +1,41 @@
+package redistest
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCluster(t *testing.T) {
+	t.Parallel() // It is slow to believe that it is up.
+	c := StartCluster(t, 3)
+	seen := make(map[*Server]bool)
+	for _, key := range []string{"a", "b", "c", "d", "e", "f", "{a}1", "{a}2"} {
+		owner := c.Owner(key)
+		seen[owner] = true
+		for _, node := range c.Nodes {
+			_, err := node.Try("SET", key, "value")
+			if node == owner && err != nil {
+				t.Errorf("the owner of %q: %v", key, err)
+			}
+			if node != owner && (err == nil || !strings.Contains(err.Error(), "MOVED")) {
+				t.Errorf("another than the owner of %q: got %v", key, err)
+			}
+		}
+	}
+	if len(seen) != 3 || c.Owner("{a}1") != c.Owner("{a}2") {
+		t.Errorf("the keys are on %d nodes of 3", len(seen))
+	}
+	if got := c.Addrs(); len(got) != 3 || got[1] != c.Nodes[1].Addr() {
+		t.Errorf("addresses %q", got)
+	}
+
+	node := c.Owner("a")
+	node.RestartEmpty()
+	Until(t, "the node is back in the cluster", func() bool {
+		reply, err := node.Try("GET", "a")
+		if err == nil && reply != nil {
+			t.Fatalf("it still has %v", reply)
+		}
+		return err == nil
+	})
+}

@@ -1,0 +1,13 @@
+//go:build unix && !linux
+
+package redistest
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+var sigStop, sigCont os.Signal = syscall.SIGSTOP, syscall.SIGCONT
+
+func dieWithParent(*exec.Cmd) {}

@@ -1,0 +1,209 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+const (
+	// waitFor is how long Wait waits for records: less than what proxies and
+	// firewalls take for an idle connection.
+	waitFor = 2 * time.Second
+	// snapshotTimeouts is how many times LogTimeout a snapshot gets.
+	snapshotTimeouts = 10
+)
+
+// Append appends a record; see [cacheruntime.Shared]. If log, table and marks do not fit
+// each other a new epoch begins first. A record or mark of more than 16384 slots becomes
+// one of everything, as seen by the other processes.
+//
+// It costs one round trip.
+func (t *Tier) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	if err := checkCondition(record); err != nil {
+		return cacheruntime.LogReply{}, err
+	}
+	body, err := encodeBody(record)
+	if err != nil {
+		return cacheruntime.LogReply{}, err
+	}
+	return t.reply(ctx, "appending to the log", t.scripts.append, from, append(candidate(),
+		rueidis.BinaryString(appendPosition(nil, from)), strconv.Itoa(int(record.OnlyIf)),
+		strconv.Itoa(t.options.LogLength), rueidis.BinaryString(body)))
+}
+
+func checkCondition(record cacheruntime.LogRecord) error {
+	switch record.OnlyIf {
+	case cacheruntime.Always:
+		return nil
+	case cacheruntime.IfOutstanding:
+		if len(record.Release) == 1 {
+			return nil
+		}
+	case cacheruntime.IfAbsent:
+		if record.Mark.ID != (cacheruntime.LogID{}) {
+			return nil
+		}
+	}
+	return fmt.Errorf("redis: a record with condition %d, %d releases and mark %x", record.OnlyIf, len(record.Release), record.Mark.ID)
+}
+
+// Prove tells what the log has after from; see [cacheruntime.Shared]. It writes nothing:
+// if log, table and marks do not fit each other, or are not there, the reply is zero.
+//
+// It costs one round trip.
+func (t *Tier) Prove(ctx context.Context, from cacheruntime.LogPosition) (cacheruntime.LogReply, error) {
+	return t.reply(ctx, "proving the log", t.scripts.prove, from,
+		[]string{"", "", rueidis.BinaryString(appendPosition(nil, from))})
+}
+
+// Snapshot returns the state of the log; see [cacheruntime.Shared]. Marks that cannot be
+// read are dropped, with a new epoch.
+//
+// It costs one round trip in which up to 8 MiB are sent.
+func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.LogSnapshot, error) {
+	args := append(candidate(), string(little.AppendUint64(nil, condemned)))
+	reply, err := call(ctx, t, snapshotTimeouts*t.options.LogTimeout, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
+		// A connection of its own, as a blocking command has it, is not held up by the
+		// many bytes to come.
+		return t.client.Do(ctx, t.client.B().Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.log))).
+			Keys(t.log...).Args(args...).Blocking()).ToArray()
+	})
+	if err != nil {
+		return cacheruntime.LogSnapshot{}, t.explain("taking a snapshot of the log", err)
+	}
+	return decodeSnapshot(reply)
+}
+
+// Wait waits for records after from, for two seconds at most; see [cacheruntime.Shared].
+func (t *Tier) Wait(ctx context.Context, from cacheruntime.LogPosition) error {
+	_, err := call(ctx, t, waitFor+t.options.LogTimeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, t.client.Do(ctx, t.client.B().Xread().Count(1).Block(waitFor.Milliseconds()).Streams().
+			Key(t.log[0]).Id(strconv.FormatUint(from.Number, 10)+"-0").Build().UnblockOnCancel()).Error()
+	})
+	if err == nil || rueidis.IsRedisNil(err) {
+		return nil
+	}
+	return t.explain("waiting for records", err)
+}
+
+// candidate returns the first arguments of a script that may have to begin an epoch: its
+// number and the ID of its first record.
+func candidate() []string {
+	var b [8 + idSize]byte
+	rand.Read(b[:]) // never fails
+	b[0] |= 1       // 0 is no epoch
+	return []string{string(b[:8]), string(b[8:])}
+}
+
+// reply runs a script that tells what is new.
+func (t *Tier) reply(ctx context.Context, doing string, script *rueidis.Lua, from cacheruntime.LogPosition, args []string) (cacheruntime.LogReply, error) {
+	reply, err := call(ctx, t, t.options.LogTimeout, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
+		return script.Exec(ctx, t.client, t.log, args).ToArray()
+	})
+	if rueidis.IsRedisNil(err) {
+		return cacheruntime.LogReply{}, nil
+	}
+	if err != nil {
+		return cacheruntime.LogReply{}, t.explain(doing, err)
+	}
+	return decodeReply(reply, from)
+}
+
+// decodeReply decodes what the function reply of the scripts returns.
+func decodeReply(reply []rueidis.RedisMessage, from cacheruntime.LogPosition) (cacheruntime.LogReply, error) {
+	var none cacheruntime.LogReply
+	if len(reply) != 6 {
+		return none, malformed("a reply")
+	}
+	head, err := decodePosition(reply)
+	if err != nil {
+		return none, err
+	}
+	known, err1 := reply[3].ToInt64()
+	appended, err2 := reply[4].ToInt64()
+	records, err3 := reply[5].ToArray()
+	if err1 != nil || err2 != nil || err3 != nil {
+		return none, malformed("a reply")
+	}
+	r := cacheruntime.LogReply{Head: head, Known: known == 1, Appended: appended == 1}
+	if len(records) > 0 {
+		r.Records = make([]cacheruntime.LogRecord, 0, len(records))
+	}
+	previous, number := from.ID, from.Number
+	for _, message := range records {
+		s, err := message.ToString()
+		if err != nil {
+			return none, malformed("a record")
+		}
+		record, err := decodeRecord(s)
+		if err != nil {
+			return none, err
+		}
+		if record.Number != number+1 || record.Previous != previous {
+			return none, malformed(fmt.Sprintf("record %d", number+1))
+		}
+		previous, number = record.ID, record.Number
+		r.Records = append(r.Records, record)
+	}
+	return r, nil
+}
+
+// decodeSnapshot decodes what the script snapshot returns.
+func decodeSnapshot(reply []rueidis.RedisMessage) (cacheruntime.LogSnapshot, error) {
+	var none cacheruntime.LogSnapshot
+	if len(reply) != 6 {
+		return none, malformed("a snapshot")
+	}
+	at, err := decodePosition(reply)
+	if err != nil {
+		return none, err
+	}
+	cleared, err1 := decodeUint64(&reply[3])
+	table, err2 := reply[4].ToString()
+	marks, err3 := reply[5].AsStrSlice()
+	if err1 != nil || err2 != nil || err3 != nil || cleared > at.Number || len(marks)%2 != 0 {
+		return none, malformed("a snapshot")
+	}
+	s := cacheruntime.LogSnapshot{At: at, Cleared: cleared}
+	if s.Words, err = decodeWords(table, at.Number); err != nil {
+		return none, err
+	}
+	for i := 0; i < len(marks); i += 2 {
+		mark, err := decodeMark(marks[i], marks[i+1])
+		if err != nil {
+			return none, err
+		}
+		s.Marks = append(s.Marks, mark)
+	}
+	return s, nil
+}
+
+// decodePosition decodes the first three elements of a reply.
+func decodePosition(reply []rueidis.RedisMessage) (cacheruntime.LogPosition, error) {
+	epoch, err1 := decodeUint64(&reply[0])
+	number, err2 := decodeUint64(&reply[1])
+	id, err3 := reply[2].ToString()
+	if err1 != nil || err2 != nil || err3 != nil || epoch == 0 || number == 0 || number > maxNumber || len(id) != idSize {
+		return cacheruntime.LogPosition{}, malformed("a position")
+	}
+	return cacheruntime.LogPosition{Epoch: epoch, Number: number, ID: cacheruntime.LogID([]byte(id))}, nil
+}
+
+func decodeUint64(m *rueidis.RedisMessage) (uint64, error) {
+	s, err := m.ToString()
+	if err != nil {
+		return 0, err
+	}
+	if len(s) != 8 {
+		return 0, malformed("a number")
+	}
+	return binary.LittleEndian.Uint64([]byte(s)), nil
+}

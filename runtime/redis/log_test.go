@@ -1,0 +1,846 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"math"
+	mathrand "math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+func newID() (id cacheruntime.LogID) {
+	rand.Read(id[:])
+	return id
+}
+
+func record(slots ...uint32) cacheruntime.LogRecord {
+	return cacheruntime.LogRecord{ID: newID(), Slots: slots}
+}
+
+func mark(slots ...uint32) cacheruntime.LogMark {
+	return cacheruntime.LogMark{ID: newID(), Generation: 1, Slots: slots, Lease: 5 * time.Second}
+}
+
+func mustAppend(t testing.TB, tier *Tier, from cacheruntime.LogPosition, r cacheruntime.LogRecord) cacheruntime.LogReply {
+	t.Helper()
+	reply, err := tier.Append(t.Context(), from, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
+func mustProve(t testing.TB, tier *Tier, from cacheruntime.LogPosition) cacheruntime.LogReply {
+	t.Helper()
+	reply, err := tier.Prove(t.Context(), from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
+func mustSnapshot(t testing.TB, tier *Tier, condemned uint64) cacheruntime.LogSnapshot {
+	t.Helper()
+	s, err := tier.Snapshot(t.Context(), condemned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(s.Marks, func(a, b cacheruntime.LogMark) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return s
+}
+
+func after(p cacheruntime.LogPosition, r cacheruntime.LogRecord) cacheruntime.LogPosition {
+	return cacheruntime.LogPosition{Epoch: p.Epoch, Number: p.Number + 1, ID: r.ID}
+}
+
+// A fold is what records add up to, worked out apart from Redis.
+type fold struct {
+	at      cacheruntime.LogPosition
+	words   map[uint32]uint64
+	cleared uint64
+	marks   map[cacheruntime.LogID]cacheruntime.LogMark
+	records []cacheruntime.LogRecord // of the epoch, after the first
+	start   cacheruntime.LogPosition
+}
+
+func (f *fold) append(r cacheruntime.LogRecord) (cacheruntime.LogRecord, bool) {
+	switch r.OnlyIf {
+	case cacheruntime.IfOutstanding:
+		if m, ok := f.marks[r.Release[0].ID]; !ok || m.Generation != r.Release[0].Generation {
+			return r, false
+		}
+	case cacheruntime.IfAbsent:
+		if _, ok := f.marks[r.Mark.ID]; ok {
+			return r, false
+		}
+	}
+	r.OnlyIf = cacheruntime.Always
+	r.Number, r.Previous = f.at.Number+1, f.at.ID
+	f.at = after(f.at, r)
+	slots, all := slices.Clone(r.Slots), r.All
+	for _, release := range r.Release {
+		slots = append(slots, f.marks[release.ID].Slots...)
+		all = all || f.marks[release.ID].All
+		delete(f.marks, release.ID)
+	}
+	for _, slot := range slots {
+		f.words[slot] = r.Number
+	}
+	if all {
+		f.cleared = r.Number
+	}
+	if r.Mark.ID != (cacheruntime.LogID{}) {
+		f.marks[r.Mark.ID] = r.Mark
+	}
+	f.records = append(f.records, r)
+	return r, true
+}
+
+func (f *fold) position(i int) cacheruntime.LogPosition {
+	if i == 0 {
+		return f.start
+	}
+	return cacheruntime.LogPosition{Epoch: f.at.Epoch, Number: f.records[i-1].Number, ID: f.records[i-1].ID}
+}
+
+func (f *fold) snapshot() cacheruntime.LogSnapshot {
+	s := cacheruntime.LogSnapshot{At: f.at, Cleared: f.cleared, Words: []uint64{}}
+	for slot, word := range f.words {
+		if int(slot) >= len(s.Words) {
+			s.Words = append(s.Words, make([]uint64, int(slot)+1-len(s.Words))...)
+		}
+		s.Words[slot] = word
+	}
+	for _, m := range f.marks {
+		s.Marks = append(s.Marks, m)
+	}
+	slices.SortFunc(s.Marks, func(a, b cacheruntime.LogMark) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return s
+}
+
+// Whatever is appended, records come back as they were, and the state is what they add up
+// to.
+func TestSnapshotIsWhatRecordsAddUpTo(t *testing.T) {
+	s := startServer(t)
+	tiers := []*Tier{open(t, s), open(t, s)}
+	seed := mathrand.Uint64()
+	t.Logf("seed %d", seed)
+	random := mathrand.New(mathrand.NewPCG(seed, 0))
+
+	first := mustSnapshot(t, tiers[0], 0)
+	if first.At.Number != 1 || len(first.Words) != 0 || len(first.Marks) != 0 || first.Cleared != 0 {
+		t.Fatalf("an empty log begins with %+v", first)
+	}
+	f := &fold{at: first.At, start: first.At, words: make(map[uint32]uint64), marks: make(map[cacheruntime.LogID]cacheruntime.LogMark)}
+	var known []cacheruntime.LogRelease // marks that there are or were
+
+	slots := func() []uint32 {
+		var some []uint32
+		for range random.IntN(4) {
+			some = append(some, []uint32{0, 1, uint32(random.IntN(64)), cacheruntime.SharedTableSize - 1, uint32(random.IntN(cacheruntime.SharedTableSize))}[random.IntN(5)])
+		}
+		slices.Sort(some)
+		return slices.Compact(some)
+	}
+	for range 400 {
+		r := record(slots()...)
+		r.All = random.IntN(30) == 0
+		if random.IntN(3) == 0 {
+			r.Mark = mark(slots()...)
+			r.Mark.Generation = random.Uint64()
+			r.Mark.Lease = time.Duration(1 + random.Int64N(math.MaxInt64))
+			r.Mark.All = random.IntN(10) == 0
+			if len(known) > 0 && random.IntN(2) == 0 {
+				r.Mark.ID = known[random.IntN(len(known))].ID // renewed, or back again
+			}
+			known = append(known, cacheruntime.LogRelease{ID: r.Mark.ID, Generation: r.Mark.Generation})
+			if random.IntN(3) == 0 {
+				r.OnlyIf = cacheruntime.IfAbsent
+			}
+		} else if len(known) > 0 {
+			for range random.IntN(3) {
+				r.Release = append(r.Release, known[random.IntN(len(known))])
+			}
+			if len(r.Release) == 1 && random.IntN(2) == 0 {
+				r.OnlyIf = cacheruntime.IfOutstanding
+			}
+		}
+
+		since := random.IntN(len(f.records) + 1)
+		from := f.position(since)
+		want, appended := f.append(r)
+		reply := mustAppend(t, tiers[random.IntN(2)], from, r)
+		if reply.Appended != appended || !reply.Known || reply.Head != f.at {
+			t.Fatalf("%+v was answered by %+v, want appended %v and head %+v", want, reply, appended, f.at)
+		}
+		if diff := cmp.Diff(f.records[since:], reply.Records, equateEmpty); diff != "" {
+			t.Fatalf("records after %d (-want +got):\n%s", from.Number, diff)
+		}
+		if random.IntN(20) == 0 {
+			if diff := cmp.Diff(f.snapshot(), mustSnapshot(t, tiers[random.IntN(2)], 0), equateEmpty); diff != "" {
+				t.Fatalf("snapshot (-want +got):\n%s", diff)
+			}
+		}
+		if random.IntN(10) == 0 {
+			since := random.IntN(len(f.records) + 1)
+			reply := mustProve(t, tiers[random.IntN(2)], f.position(since))
+			if diff := cmp.Diff(cacheruntime.LogReply{Head: f.at, Known: true, Records: f.records[since:]}, reply, equateEmpty); diff != "" {
+				t.Fatalf("proof (-want +got):\n%s", diff)
+			}
+		}
+	}
+	if diff := cmp.Diff(f.snapshot(), mustSnapshot(t, tiers[0], 0), equateEmpty); diff != "" {
+		t.Fatalf("snapshot (-want +got):\n%s", diff)
+	}
+}
+
+// equateEmpty compares lists by what is in them.
+var equateEmpty = cmp.FilterValues(func(a, b any) bool {
+	return empty(a) && empty(b)
+}, cmp.Ignore())
+
+func empty(v any) bool {
+	switch v := v.(type) {
+	case []uint32:
+		return len(v) == 0
+	case []uint64:
+		return len(v) == 0
+	case []cacheruntime.LogRecord:
+		return len(v) == 0
+	case []cacheruntime.LogMark:
+		return len(v) == 0
+	case []cacheruntime.LogRelease:
+		return len(v) == 0
+	}
+	return false
+}
+
+func TestPositionsThatAreNotKnown(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	at := mustSnapshot(t, tier, 0).At
+	first := record(1)
+	mustAppend(t, tier, at, first)
+	second := record(2)
+	mustAppend(t, tier, at, second)
+	head := after(after(at, first), second)
+
+	for name, from := range map[string]cacheruntime.LogPosition{
+		"none":                   {},
+		"another epoch":          {Epoch: at.Epoch + 1, Number: at.Number, ID: at.ID},
+		"another record":         {Epoch: at.Epoch, Number: 2, ID: newID()},
+		"another record at head": {Epoch: at.Epoch, Number: 3, ID: newID()},
+		"after the head":         {Epoch: at.Epoch, Number: 4, ID: head.ID},
+		"far after the head":     {Epoch: at.Epoch, Number: math.MaxUint64, ID: head.ID},
+		"number 0":               {Epoch: at.Epoch, Number: 0, ID: at.ID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := cacheruntime.LogReply{Head: head}
+			if diff := cmp.Diff(want, mustProve(t, tier, from)); diff != "" {
+				t.Errorf("proof (-want +got):\n%s", diff)
+			}
+			r := record(3)
+			head = after(head, r)
+			want = cacheruntime.LogReply{Head: head, Appended: true}
+			if diff := cmp.Diff(want, mustAppend(t, tier, from, r)); diff != "" {
+				t.Errorf("append (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if diff := cmp.Diff(cacheruntime.LogReply{Head: head, Known: true}, mustProve(t, tier, head)); diff != "" {
+		t.Errorf("proof from the head (-want +got):\n%s", diff)
+	}
+}
+
+// A process that has fallen behind gets the records in parts, or learns that they are
+// gone.
+func TestRepliesAndTheLogAreBounded(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	start := mustSnapshot(t, tier, 0).At
+	at := start
+	var positions []cacheruntime.LogPosition
+	for range 1500 {
+		r := record(1)
+		mustAppend(t, tier, at, r)
+		at = after(at, r)
+		positions = append(positions, at)
+	}
+	reply := mustProve(t, tier, start)
+	if n := len(reply.Records); !reply.Known || reply.Head != at || n < maxRecords || n > maxRecords+100 {
+		t.Errorf("%d records of 1500, head %+v, want %+v", n, reply.Head, at)
+	}
+	r := record(2)
+	reply = mustAppend(t, tier, start, r)
+	at = after(at, r)
+	if last := reply.Records[len(reply.Records)-1]; !reply.Appended || reply.Head != at || last.ID == r.ID {
+		t.Errorf("head %+v, want %+v; the last record is %d", reply.Head, at, last.Number)
+	}
+	seen := start
+	for seen != at {
+		reply := mustProve(t, tier, seen)
+		if len(reply.Records) == 0 {
+			t.Fatalf("no records after %d", seen.Number)
+		}
+		last := reply.Records[len(reply.Records)-1]
+		seen = cacheruntime.LogPosition{Epoch: seen.Epoch, Number: last.Number, ID: last.ID}
+	}
+
+	many := make([]uint32, maxSlots)
+	for i := range many {
+		many[i] = uint32(i * 3)
+	}
+	from := at
+	for range 40 { // 64 KiB each
+		mustAppend(t, tier, at, record(many...))
+	}
+	if n := len(mustProve(t, tier, from).Records); n == 0 || n > 40 {
+		t.Errorf("%d records of 64 KiB in one reply", n)
+	}
+
+	short := open(t, s, func(o *Options) { o.LogLength = 100 })
+	mustAppend(t, short, at, record(3))
+	if n, _ := s.do("XLEN", "{test}:log").AsInt64(); n < 100 || n > 300 {
+		t.Errorf("the log has %d records, want about 100", n)
+	}
+	if reply := mustProve(t, tier, positions[3]); reply.Known || len(reply.Records) > 0 {
+		t.Errorf("a position that was trimmed is known: %+v", reply)
+	}
+	if reply := mustProve(t, tier, positions[1499]); !reply.Known {
+		t.Error("a position of the last hundred is not known")
+	}
+}
+
+// Too many slots would hold up Redis for all; everything is invalidated instead.
+func TestTooManySlotsAreEverything(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	at := mustSnapshot(t, tier, 0).At
+	many := make([]uint32, maxSlots+1)
+	for i := range many {
+		many[i] = uint32(i)
+	}
+	r := record(many...)
+	r.Mark = mark(many...)
+	reply := mustAppend(t, tier, at, r)
+	if got := reply.Records[0]; !got.All || !got.Mark.All || len(got.Slots) > 0 || len(got.Mark.Slots) > 0 {
+		t.Errorf("%d slots and a mark of as many became %+v", len(many), got)
+	}
+	if got := mustSnapshot(t, tier, 0); got.Cleared != 2 || len(got.Words) != 0 || !got.Marks[0].All {
+		t.Errorf("cleared %d, %d words, marks %+v", got.Cleared, len(got.Words), got.Marks)
+	}
+}
+
+func TestRecordsThatMakeNoSense(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	from := mustSnapshot(t, tier, 0).At
+	before := s.keys()
+	for name, r := range map[string]cacheruntime.LogRecord{
+		"no id":               {Slots: []uint32{1}},
+		"slots out of order":  record(2, 1),
+		"a slot twice":        record(1, 1),
+		"a slot too high":     record(cacheruntime.SharedTableSize),
+		"a mark without end":  {ID: newID(), Mark: cacheruntime.LogMark{ID: newID()}},
+		"a mark out of order": {ID: newID(), Mark: mark(2, 1)},
+		"condition release":   {ID: newID(), OnlyIf: cacheruntime.IfOutstanding},
+		"condition mark":      {ID: newID(), OnlyIf: cacheruntime.IfAbsent},
+		"condition unknown":   {ID: newID(), OnlyIf: 7},
+		"too many releases":   {ID: newID(), Release: make([]cacheruntime.LogRelease, maxReleases+1)},
+	} {
+		if reply, err := tier.Append(t.Context(), from, r); err == nil {
+			t.Errorf("%s: %+v", name, reply)
+		}
+	}
+	if diff := cmp.Diff(before, s.keys()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Whatever happens to the keys of the log: a proof says nothing and writes nothing, and
+// the next record or snapshot begins a new epoch, with the marks that are still there.
+func TestWhatBeginsANewEpoch(t *testing.T) {
+	s := startServer(t)
+	const log, table, marks = "{test}:log", "{test}:table", "{test}:marks"
+	set := func(offset string, value string) func() {
+		return func() { s.do("SETRANGE", table, offset, value) }
+	}
+	number := func(n uint64) string { return string(little.AppendUint64(nil, n)) }
+	id := newID()
+	head := func(change func(fields []string) []string) func() { // rewrites the last entry
+		return func() {
+			entries, err := s.do("XREVRANGE", log, "+", "-", "COUNT", "1").AsXRange()
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, r := entries[0].ID, entries[0].FieldValues["r"]
+			all, _ := s.do("XRANGE", log, "-", "+").AsXRange()
+			s.do("DEL", log)
+			for _, e := range all[:len(all)-1] {
+				s.do("XADD", log, e.ID, "r", e.FieldValues["r"])
+			}
+			s.do(append([]string{"XADD", log}, change([]string{at, "r", r})...)...)
+		}
+	}
+	tests := []struct {
+		name      string
+		ruin      func()
+		marksLost bool
+	}{
+		{name: "all keys gone", ruin: func() { s.do("FLUSHALL") }, marksLost: true},
+		{name: "log gone", ruin: func() { s.do("DEL", log) }},
+		{name: "table gone", ruin: func() { s.do("DEL", table) }},
+		{name: "marks gone", ruin: func() { s.do("DEL", marks) }, marksLost: true},
+		{name: "log of another type", ruin: func() { s.do("SET", log, "x") }},
+		{name: "table of another type", ruin: func() { s.do("DEL", table); s.do("RPUSH", table, "x") }},
+		{name: "marks of another type", ruin: func() { s.do("SET", marks, "x") }, marksLost: true},
+		{name: "log empty", ruin: func() { s.do("XTRIM", log, "MAXLEN", "0") }},
+		{name: "head deleted", ruin: func() {
+			entries, _ := s.do("XREVRANGE", log, "+", "-", "COUNT", "1").AsXRange()
+			s.do("XDEL", log, entries[0].ID)
+		}},
+		{name: "a foreign entry at the head", ruin: func() { s.do("XADD", log, "*", "a", "b") }},
+		{name: "two fields in the head", ruin: head(func(e []string) []string { return append(e, "a", "b") })},
+		{name: "another field in the head", ruin: head(func(e []string) []string { return []string{e[0], "s", e[2]} })},
+		{name: "head cut", ruin: head(func(e []string) []string { e[2] = e[2][:49]; return e })},
+		{name: "head empty", ruin: head(func(e []string) []string { e[2] = ""; return e })},
+		{name: "head too long", ruin: head(func(e []string) []string { e[2] += strings.Repeat("x", maxRecordSize); return e })},
+		{name: "head of another version", ruin: head(func(e []string) []string { e[2] = "\x02" + e[2][1:]; return e })},
+		{name: "head of another number", ruin: head(func(e []string) []string { e[2] = e[2][:1] + number(77) + e[2][9:]; return e })},
+		{name: "head of another id", ruin: head(func(e []string) []string { e[2] = e[2][:25] + string(id[:]) + e[2][41:]; return e })},
+		{name: "table garbage", ruin: func() { s.do("SET", table, strings.Repeat("x", 200)) }},
+		{name: "table empty", ruin: func() { s.do("SET", table, "") }},
+		{name: "table cut in the header", ruin: func() { s.do("SET", table, s.text("GETRANGE", table, "0", "99")) }},
+		{name: "table cut in a word", ruin: func() { s.do("SET", table, s.text("GETRANGE", table, "0", "150")) }},
+		{name: "table only a header's head", ruin: func() { s.do("SET", table, s.text("GETRANGE", table, "0", "7")) }},
+		{name: "table too long", ruin: set(strconv.Itoa(144+8*cacheruntime.SharedTableSize), "12345678")},
+		{name: "table evicted and written to", ruin: func() { s.do("DEL", table); s.do("SETRANGE", table, "1000", "12345678") }},
+		{name: "epoch 0", ruin: set("16", number(0))},
+		{name: "head 0", ruin: set("24", number(0))},
+		{name: "head further", ruin: set("24", number(4))},
+		{name: "head before", ruin: set("24", number(2))},
+		{name: "head too high", ruin: set("24", number(1<<48-1))},
+		{name: "head much too high", ruin: set("24", number(math.MaxUint64))},
+		{name: "another head", ruin: set("32", string(id[:]))},
+		{name: "cleared after the head", ruin: set("48", number(1000))},
+		{name: "fewer marks", ruin: set("56", number(0))},
+		{name: "more marks than can be", ruin: set("56", number(maxMarks+1))},
+		{name: "another server", ruin: set("64", "x")},
+		{name: "another replication", ruin: set("143", "x")},
+		{name: "a mark more", ruin: func() { s.do("HSET", marks, string(id[:]), "x") }},
+		{name: "a history of its own", ruin: func() { s.do("DEBUG", "CHANGE-REPL-ID") }},
+	}
+	for _, test := range tests {
+		for _, by := range []string{"append", "snapshot"} {
+			t.Run(test.name+"/"+by, func(t *testing.T) {
+				s.do("FLUSHALL")
+				tier := open(t, s)
+				at := mustSnapshot(t, tier, 0).At
+				m := mark(4, 5)
+				r := record(1)
+				r.Mark = m
+				mustAppend(t, tier, at, r)
+				at = after(at, r)
+				r = record(2)
+				mustAppend(t, tier, at, r)
+				at = after(at, r)
+				if reply := mustProve(t, tier, at); !reply.Known || reply.Head != at {
+					t.Fatalf("%+v", reply)
+				}
+
+				test.ruin()
+				before := s.keys()
+				if diff := cmp.Diff(cacheruntime.LogReply{}, mustProve(t, tier, at)); diff != "" {
+					t.Errorf("proof (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(before, s.keys()); diff != "" {
+					t.Errorf("a proof has changed what is in Redis:\n%s", diff)
+				}
+
+				want := cacheruntime.LogSnapshot{Words: []uint64{}}
+				if !test.marksLost {
+					want.Marks = []cacheruntime.LogMark{m}
+				}
+				var epoch uint64
+				if by == "append" {
+					r := record(3)
+					reply := mustAppend(t, tier, at, r)
+					if reply.Known || !reply.Appended || len(reply.Records) > 0 || reply.Head.Number != 2 || reply.Head.ID != r.ID {
+						t.Errorf("append: %+v", reply)
+					}
+					epoch, want.At, want.Words = reply.Head.Epoch, reply.Head, []uint64{0, 0, 0, 2}
+				}
+				got := mustSnapshot(t, tier, 0)
+				if by == "snapshot" {
+					epoch, want.At = got.At.Epoch, cacheruntime.LogPosition{Epoch: got.At.Epoch, Number: 1, ID: got.At.ID}
+				}
+				if epoch == at.Epoch {
+					t.Error("the epoch is the same")
+				}
+				if diff := cmp.Diff(want, got, equateEmpty); diff != "" {
+					t.Errorf("snapshot (-want +got):\n%s", diff)
+				}
+				if reply := mustProve(t, tier, got.At); !reply.Known || reply.Head != got.At {
+					t.Errorf("the new epoch does not go on: %+v", reply)
+				}
+			})
+		}
+	}
+}
+
+func TestCondemned(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	old := mustSnapshot(t, tier, 0).At
+	r := record(1)
+	r.Mark = mark(3)
+	mustAppend(t, tier, old, r)
+
+	next := mustSnapshot(t, tier, old.Epoch)
+	if next.At.Epoch == old.Epoch || next.At.Number != 1 || len(next.Words) > 0 || len(next.Marks) != 1 {
+		t.Errorf("%+v", next)
+	}
+	if again := mustSnapshot(t, tier, old.Epoch); again.At != next.At {
+		t.Errorf("an epoch that is over was condemned, and %+v became %+v", next.At, again.At)
+	}
+	if reply := mustProve(t, tier, old); reply.Known || reply.Head != next.At {
+		t.Errorf("%+v", reply)
+	}
+}
+
+// What cannot be read in the log is an error that says so. A new epoch ends it.
+func TestMalformedRecord(t *testing.T) {
+	for name, forge := range map[string]func(string) string{
+		"cut":               func(r string) string { return r[:len(r)-1] },
+		"longer":            func(r string) string { return r + "x" },
+		"much longer":       func(r string) string { return r + strings.Repeat("x", maxRecordSize) },
+		"empty":             func(string) string { return "" },
+		"garbage":           func(string) string { return strings.Repeat("\xff", 100) },
+		"more slots":        func(r string) string { return r[:42] + "\xff\xff\xff\xff" + r[46:] },
+		"a slot too high":   func(r string) string { return r[:46] + "\xff\xff\xff\xff" + r[50:] },
+		"another one's":     func(r string) string { return r[:9] + strings.Repeat("x", 16) + r[25:] },
+		"of another number": func(r string) string { return r[:1] + "\x07" + r[2:] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t)
+			tier := open(t, s)
+			start := mustSnapshot(t, tier, 0).At
+			for i := range uint32(3) {
+				mustAppend(t, tier, start, record(i))
+			}
+			all, err := s.do("XRANGE", "{test}:log", "-", "+").AsXRange()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.do("DEL", "{test}:log")
+			for i, e := range all {
+				r := e.FieldValues["r"]
+				if i == 2 {
+					r = forge(r)
+				}
+				s.do("XADD", "{test}:log", e.ID, "r", r)
+			}
+			if reply, err := tier.Prove(t.Context(), start); !errors.Is(err, cacheruntime.ErrMalformed) {
+				t.Errorf("%+v, %v", reply, err)
+			}
+			next := mustSnapshot(t, tier, start.Epoch)
+			if reply := mustProve(t, tier, next.At); !reply.Known {
+				t.Errorf("%+v", reply)
+			}
+		})
+	}
+}
+
+// A word that is too high is of no record.
+func TestMalformedTable(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	start := mustSnapshot(t, tier, 0).At
+	s.do("SETRANGE", "{test}:table", "1000", "12345678")
+	if got, err := tier.Snapshot(t.Context(), 0); !errors.Is(err, cacheruntime.ErrMalformed) {
+		t.Errorf("%+v, %v", got.At, err)
+	}
+	if next := mustSnapshot(t, tier, start.Epoch); next.At.Epoch == start.Epoch || len(next.Words) > 0 {
+		t.Errorf("%+v", next)
+	}
+}
+
+func TestMalformedMarks(t *testing.T) {
+	good := mark(7, 8)
+	value, err := appendMark(nil, good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, zero := newID(), cacheruntime.LogID{}
+	for name, forged := range map[string][2]string{
+		"empty":           {string(id[:]), ""},
+		"cut":             {string(id[:]), string(value[:len(value)-1])},
+		"longer":          {string(id[:]), string(value) + "x"},
+		"more slots":      {string(id[:]), string(value[:17]) + "\xff\xff\xff\xff" + string(value[21:])},
+		"not sorted":      {string(id[:]), string(value[:21]) + string(value[25:]) + string(value[21:25])},
+		"a slot too high": {string(id[:]), string(value[:25]) + "\xff\xff\xff\xff"},
+		"neither all nor": {string(id[:]), string(value[:16]) + "\x02" + string(value[17:])},
+		"no id":           {"x", string(value)},
+		"zero id":         {string(zero[:]), string(value)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t)
+			tier := open(t, s)
+			start := mustSnapshot(t, tier, 0).At
+			r := record()
+			r.Mark = good
+			mustAppend(t, tier, start, r)
+			forge := func() {
+				s.do("HSET", "{test}:marks", forged[0], forged[1])
+				s.do("SETRANGE", "{test}:table", "56", string(little.AppendUint64(nil, 2)))
+			}
+			forge()
+			if reply := mustProve(t, tier, start); !reply.Known {
+				t.Errorf("%+v", reply)
+			}
+			got := mustSnapshot(t, tier, 0)
+			if got.At.Epoch == start.Epoch || len(got.Marks) != 1 || got.Marks[0].ID != good.ID {
+				t.Errorf("%+v", got)
+			}
+
+			// Whoever releases it cannot say what it has marked.
+			if len(forged[0]) == len(id) && forged[0] != string(zero[:]) {
+				forge()
+				r := record(1)
+				r.Release = []cacheruntime.LogRelease{{ID: id}}
+				mustAppend(t, tier, got.At, r)
+				if got := mustSnapshot(t, tier, 0); got.Cleared != 2 || len(got.Marks) != 1 {
+					t.Errorf("after the release: %+v", got)
+				}
+			}
+		})
+	}
+}
+
+// A restart begins a new epoch, even if all data is still there; so do a failover, and
+// the way back.
+func TestRestart(t *testing.T) {
+	s := startServer(t, "--appendonly", "yes")
+	tier := open(t, s)
+	at := mustSnapshot(t, tier, 0).At
+	r := record(1)
+	r.Mark = mark(3)
+	mustAppend(t, tier, at, r)
+	at = after(at, r)
+
+	s.do("CONFIG", "SET", "appendfsync", "always")
+	s.stop()
+	s.start()
+	if n, _ := s.do("XLEN", "{test}:log").AsInt64(); n != 2 {
+		t.Fatalf("%d records are there after the restart", n)
+	}
+	var reply cacheruntime.LogReply
+	eventually(t, "a proof", func() (ok bool) {
+		var err error
+		reply, err = tier.Prove(t.Context(), at)
+		return err == nil
+	})
+	if diff := cmp.Diff(cacheruntime.LogReply{}, reply); diff != "" {
+		t.Errorf("proof (-want +got):\n%s", diff)
+	}
+	if next := mustSnapshot(t, tier, 0); next.At.Epoch == at.Epoch || next.At.Number != 1 || len(next.Marks) != 1 {
+		t.Errorf("%+v", next)
+	}
+}
+
+func TestFailover(t *testing.T) {
+	primary := startServer(t)
+	replica := startServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(primary.port), "--repl-diskless-sync-delay", "0")
+	synced := func(s *server) {
+		eventually(t, "a replica", func() bool { return strings.Contains(s.text("INFO", "replication"), "master_link_status:up") })
+	}
+	synced(replica)
+	old := open(t, primary)
+	at := mustSnapshot(t, old, 0).At
+	r := record(1)
+	mustAppend(t, old, at, r)
+	at = after(at, r)
+	if n, _ := primary.do("WAIT", "1", "10000").AsInt64(); n != 1 {
+		t.Fatal("the replica does not follow")
+	}
+
+	// Nothing is asked of a replica, also not of one that can be written to.
+	for _, readOnly := range []string{"yes", "no"} {
+		replica.do("CONFIG", "SET", "replica-read-only", readOnly)
+		_, err := Open(t.Context(), Options{InitAddress: []string{replica.addr()}, Namespace: "test"})
+		if err == nil || !strings.Contains(err.Error(), "connect to the primary") {
+			t.Errorf("replica-read-only %s: %v", readOnly, err)
+		}
+	}
+
+	// There and back, without a record in between: the primary is the server that it
+	// was, but who knows what it has lost.
+	replica.do("REPLICAOF", "NO", "ONE")
+	primary.do("REPLICAOF", "127.0.0.1", strconv.Itoa(replica.port))
+	synced(primary)
+	if reply, err := old.Prove(t.Context(), at); err == nil {
+		t.Errorf("a demoted primary proves %+v", reply)
+	}
+	replacement := open(t, replica)
+	if diff := cmp.Diff(cacheruntime.LogReply{}, mustProve(t, replacement, at)); diff != "" {
+		t.Errorf("proof of a promoted replica (-want +got):\n%s", diff)
+	}
+	primary.do("REPLICAOF", "NO", "ONE")
+	if diff := cmp.Diff(cacheruntime.LogReply{}, mustProve(t, old, at)); diff != "" {
+		t.Errorf("proof of a primary that is back (-want +got):\n%s", diff)
+	}
+}
+
+// A primary that cannot reach enough replicas may have been replaced.
+func TestTooFewReplicas(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	at := mustSnapshot(t, tier, 0).At
+	s.do("CONFIG", "SET", "min-replicas-to-write", "1")
+	if reply, err := tier.Prove(t.Context(), at); err == nil {
+		t.Errorf("%+v", reply)
+	}
+	if reply, err := tier.Append(t.Context(), at, record(1)); err == nil {
+		t.Errorf("%+v", reply)
+	}
+}
+
+// Invalidations go through when Redis can store nothing more.
+func TestMemoryLimit(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	at := mustSnapshot(t, tier, 0).At
+	if err := tier.Set(t.Context(), []cacheruntime.SharedEntry{{Key: "k", Entry: []byte("v"), TTL: time.Minute}}); err != nil {
+		t.Fatal(err)
+	}
+	s.do("CONFIG", "SET", "maxmemory", "1mb")
+	for range 2 * failuresToLeaveAlone {
+		err := tier.Set(t.Context(), []cacheruntime.SharedEntry{{Key: "l", Entry: make([]byte, 1000), TTL: time.Minute}})
+		if err == nil || errors.Is(err, ErrLeftAlone) {
+			t.Fatalf("storing an entry beyond the limit: %v", err)
+		}
+	}
+	if reply := mustAppend(t, tier, at, record(cacheruntime.SharedTableSize-1)); !reply.Appended {
+		t.Errorf("%+v", reply)
+	}
+	next := mustSnapshot(t, tier, at.Epoch)
+	if next.At.Epoch == at.Epoch {
+		t.Error("no new epoch")
+	}
+	if got, err := tier.Get(t.Context(), []string{"k"}); err != nil || string(got[0]) != "v" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestTooManyMarks(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	at := mustSnapshot(t, tier, 0).At
+	value, _ := appendMark(nil, mark(1))
+	args := []string{"HSET", "{test}:marks"}
+	for range maxMarks {
+		id := newID()
+		args = append(args, string(id[:]), string(value))
+	}
+	s.do(args...)
+	s.do("SETRANGE", "{test}:table", "56", string(little.AppendUint64(nil, maxMarks)))
+	r := record(1)
+	r.Mark = mark(2)
+	if reply, err := tier.Append(t.Context(), at, r); err == nil || !strings.Contains(err.Error(), "marks") {
+		t.Errorf("%+v, %v", reply, err)
+	}
+	if got := mustSnapshot(t, tier, 0); got.At.Epoch != at.Epoch || len(got.Marks) != maxMarks {
+		t.Errorf("%+v, %d marks", got.At, len(got.Marks))
+	}
+	r.Mark, r.Release = cacheruntime.LogMark{}, []cacheruntime.LogRelease{{ID: cacheruntime.LogID([]byte(args[2])), Generation: 1}}
+	if reply := mustAppend(t, tier, at, r); !reply.Appended {
+		t.Errorf("%+v", reply)
+	}
+	r = record(1)
+	r.Mark = mark(2)
+	if reply := mustAppend(t, tier, at, r); !reply.Appended {
+		t.Errorf("%+v", reply)
+	}
+}
+
+// Programs with another format or table leave each other's logs alone.
+func TestAnotherFormat(t *testing.T) {
+	for name, others := range map[string]scripts{
+		"format": logScripts(format+1, cacheruntime.SharedTableSize),
+		"size":   logScripts(format, cacheruntime.SharedTableSize/2),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t)
+			mine, theirs := open(t, s), open(t, s)
+			theirs.scripts = others
+			at := mustSnapshot(t, theirs, 0).At
+			before := s.keys()
+			check := func(what string, err error) {
+				if err == nil || !strings.Contains(err.Error(), "use another namespace") {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			_, err := mine.Append(t.Context(), at, record(1))
+			check("append", err)
+			_, err = mine.Prove(t.Context(), at)
+			check("proof", err)
+			_, err = mine.Snapshot(t.Context(), at.Epoch)
+			check("snapshot", err)
+			_, err = Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+			check("open", err)
+			if diff := cmp.Diff(before, s.keys()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWait(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	at := mustSnapshot(t, tier, 0).At
+	mustAppend(t, tier, at, record(1))
+	if err := tier.Wait(t.Context(), at); err != nil {
+		t.Errorf("with a record there: %v", err)
+	}
+
+	waiting := func(ctx context.Context, from cacheruntime.LogPosition) chan error {
+		done := make(chan error, 1)
+		go func() { done <- tier.Wait(ctx, from) }()
+		eventually(t, "a blocked client", func() bool { return strings.Contains(s.text("INFO", "clients"), "blocked_clients:1") })
+		return done
+	}
+	done := waiting(t.Context(), cacheruntime.LogPosition{Epoch: at.Epoch, Number: 2})
+	start := time.Now()
+	mustAppend(t, tier, at, record(1))
+	if err := <-done; err != nil || time.Since(start) > waitFor/2 {
+		t.Errorf("a record woke it after %v: %v", time.Since(start), err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	done = waiting(ctx, cacheruntime.LogPosition{Epoch: at.Epoch, Number: 3})
+	start = time.Now()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) || time.Since(start) > waitFor/2 {
+		t.Errorf("it gave up after %v: %v", time.Since(start), err)
+	}
+	eventually(t, "no blocked client", func() bool { return strings.Contains(s.text("INFO", "clients"), "blocked_clients:0") })
+
+	if err := tier.Wait(t.Context(), cacheruntime.LogPosition{Epoch: at.Epoch, Number: 3}); err != nil {
+		t.Errorf("with no record: %v", err)
+	}
+	s.do("DEL", "{test}:log")
+	s.do("SET", "{test}:log", "x")
+	if err := tier.Wait(t.Context(), at); err == nil {
+		t.Error("no error of a log of another type")
+	}
+}

@@ -1,0 +1,211 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/redis/rueidis"
+)
+
+// Options say where Redis is and how it is used. Namespace is required, and either
+// InitAddress or Client.
+type Options struct {
+	// InitAddress are the addresses, host:port, of one server, of some of a cluster, or
+	// of sentinels, if ClientOption.Sentinel names a MasterSet.
+	InitAddress []string
+	// Username and Password are those of a user of the servers' ACL; see the package
+	// comment for what it must be allowed. Both are empty by default.
+	Username string
+	Password string
+	// TLSConfig makes connections use TLS. The default is plain TCP.
+	TLSConfig *tls.Config
+	// SelectDB is the number of the database, 0 by default. A cluster has that one only.
+	SelectDB int
+
+	// ClientOption is everything else that the client can be told. What is also a field
+	// of Options must be given there only. Client-side caching is always disabled, as
+	// nothing here uses it; whatever SendToReplicas says, replicas are asked for entries
+	// alone. Dialer.Timeout is twice, ConnWriteTimeout three times LogTimeout by default.
+	ClientOption rueidis.ClientOption
+
+	// Client is a client of the application's own, in place of all the above. It must
+	// not be closed before the tier, and is not closed by it. If it sends commands to
+	// replicas, those that are not read-only must not be among them.
+	Client rueidis.Client
+
+	// Namespace tells apart what shares a Redis: up to 64 bytes of visible characters
+	// but braces. All processes that invalidate each other have the same one.
+	Namespace string
+
+	// Timeout is how long reading or storing entries is waited for. The default is 100 ms.
+	Timeout time.Duration
+	// LogTimeout is how long a command of the log is waited for, but for a snapshot,
+	// which gets ten times as long. The default is 1 s.
+	LogTimeout time.Duration
+
+	// LogLength is how many records the log keeps, or some more. The default is 100,000,
+	// the least 100. A process that falls further behind reads the table again.
+	LogLength int
+
+	// MaxEntryBytes is the size of the largest entry that is stored or read. Larger
+	// ones stay in the process that loaded them. The default is 1 MiB, the most 256 MiB.
+	MaxEntryBytes int
+	// MaxTTL is the TTL in Redis of entries that would have a longer one, or none. The
+	// default is 24 h, the least 1 ms.
+	MaxTTL time.Duration
+	// CompressAbove makes entries of more than that many bytes be compressed, with S2,
+	// if that makes them smaller. The default, 0, compresses none. What has been
+	// compressed can be read whatever the setting is.
+	CompressAbove int
+}
+
+const (
+	defaultTimeout       = 100 * time.Millisecond
+	defaultLogTimeout    = time.Second
+	defaultLogLength     = 100_000
+	minLogLength         = 100
+	defaultMaxEntryBytes = 1 << 20
+	mostMaxEntryBytes    = 256 << 20
+	defaultMaxTTL        = 24 * time.Hour
+	maxNamespaceBytes    = 64
+)
+
+// check fills in the defaults, and reports everything that is wrong.
+func (o *Options) check() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("redis: "+format, args...)) }
+
+	if err := checkNamespace(o.Namespace); err != nil {
+		errs = append(errs, err)
+	}
+	positive(wrong, "Timeout", &o.Timeout, defaultTimeout, time.Millisecond, math.MaxInt64)
+	positive(wrong, "LogTimeout", &o.LogTimeout, defaultLogTimeout, time.Millisecond, math.MaxInt64/10)
+	positive(wrong, "LogLength", &o.LogLength, defaultLogLength, minLogLength, math.MaxInt)
+	positive(wrong, "MaxEntryBytes", &o.MaxEntryBytes, defaultMaxEntryBytes, 1, mostMaxEntryBytes)
+	positive(wrong, "MaxTTL", &o.MaxTTL, defaultMaxTTL, time.Millisecond, math.MaxInt64)
+	if o.CompressAbove < 0 {
+		wrong("CompressAbove is %d bytes; it must be 0, to compress nothing, or more", o.CompressAbove)
+	}
+	if o.Client == nil {
+		o.clientOption(wrong)
+	} else if !o.noConnection() {
+		wrong("Client cannot be combined with InitAddress, Username, Password, TLSConfig, SelectDB or ClientOption: give it its options where it is made")
+	}
+	return errors.Join(errs...)
+}
+
+func checkNamespace(name string) error {
+	switch {
+	case name == "":
+		return errors.New("redis: Namespace is missing: name what the processes that share this log are, such as \"blog\"")
+	case len(name) > maxNamespaceBytes:
+		return fmt.Errorf("redis: the Namespace has %d bytes; it can have %d", len(name), maxNamespaceBytes)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("redis: the Namespace %q is not valid UTF-8", name)
+	}
+	for _, r := range name {
+		if r == '{' || r == '}' || unicode.IsSpace(r) || !unicode.IsGraphic(r) {
+			return fmt.Errorf("redis: the Namespace %q has the character %q: use visible characters but braces", name, r)
+		}
+	}
+	return nil
+}
+
+// positive replaces 0 by the default, and checks that a value lies between two others.
+func positive[T int | time.Duration](wrong func(string, ...any), name string, value *T, byDefault, least, most T) {
+	switch {
+	case *value == 0:
+		*value = byDefault
+	case *value < least || *value > most:
+		wrong("%s is %v; it must be from %v to %v, or 0 for %v", name, *value, least, most, byDefault)
+	}
+}
+
+// noConnection reports whether nothing is said about how to connect.
+func (o *Options) noConnection() bool {
+	c := &o.ClientOption
+	return len(o.InitAddress) == 0 && o.Username == "" && o.Password == "" && o.TLSConfig == nil && o.SelectDB == 0 &&
+		len(c.InitAddress) == 0 && c.Username == "" && c.Password == "" && c.TLSConfig == nil && c.SelectDB == 0 &&
+		c.Sentinel.MasterSet == "" && c.AuthCredentialsFn == nil && c.SendToReplicas == nil
+}
+
+// clientOption puts together what the client is told.
+func (o *Options) clientOption(wrong func(string, ...any)) {
+	c := &o.ClientOption
+	var twice []string
+	moveTo(&twice, "Username", &c.Username, o.Username)
+	moveTo(&twice, "Password", &c.Password, o.Password)
+	moveTo(&twice, "TLSConfig", &c.TLSConfig, o.TLSConfig)
+	moveTo(&twice, "SelectDB", &c.SelectDB, o.SelectDB)
+	if len(c.InitAddress) > 0 {
+		twice = append(twice, "InitAddress")
+	}
+	if len(twice) > 0 {
+		wrong("ClientOption has %s: use the field of Options", strings.Join(twice, ", "))
+	}
+	if len(o.InitAddress) == 0 {
+		wrong("InitAddress is missing: name a server, such as 127.0.0.1:6379, or give a Client")
+	}
+	c.InitAddress = append([]string(nil), o.InitAddress...) // the client may shuffle it
+	if c.ReplicaOnly {
+		wrong("ClientOption.ReplicaOnly cannot be used: the log is on the primary; SendToReplicas can send reads of entries to replicas")
+	}
+
+	if send := c.SendToReplicas; send != nil {
+		c.SendToReplicas = func(cmd rueidis.Completed) bool { return entryRead(cmd) && send(cmd) }
+	}
+	c.DisableCache = true
+	if c.Dialer.Timeout == 0 {
+		c.Dialer.Timeout = 2 * o.LogTimeout
+	}
+	if c.ConnWriteTimeout == 0 {
+		c.ConnWriteTimeout = 3 * o.LogTimeout
+	}
+}
+
+// moveTo sets a field of the client's options, unless it has been set there.
+func moveTo[T comparable](twice *[]string, name string, to *T, value T) {
+	var zero T
+	if *to != zero {
+		*twice = append(*twice, name)
+		return
+	}
+	*to = value
+}
+
+// entryRead reports whether a command reads an entry. What is old there fails the test
+// of its stamp, so that replicas may answer.
+func entryRead(cmd rueidis.Completed) bool {
+	return cmd.IsReadOnly() && len(cmd.Commands()) > 0 && cmd.Commands()[0] == "GETRANGE"
+}
+
+// newClient connects, or gives up when the context ends.
+func newClient(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, error) {
+	type made struct {
+		client rueidis.Client
+		err    error
+	}
+	done := make(chan made, 1)
+	go func() {
+		client, err := rueidis.NewClient(option)
+		done <- made{client, err}
+	}()
+	select {
+	case m := <-done:
+		return m.client, m.err
+	case <-ctx.Done():
+		go func() {
+			if m := <-done; m.err == nil {
+				m.client.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}

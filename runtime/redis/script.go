@@ -1,0 +1,45 @@
+package redis
+
+import (
+	"embed"
+	"fmt"
+	"path"
+
+	"github.com/redis/rueidis"
+)
+
+//go:embed scripts/*.lua
+var scriptFiles embed.FS
+
+// scripts are what changes or reads the log in one step.
+type scripts struct {
+	append, prove *rueidis.Lua
+	snapshot      string // which is sent whole, on a connection of its own
+}
+
+// logScripts returns the scripts of logs of a format and a number of slots.
+//
+// They are marked as able to write, all of them: Redis runs such scripts on a primary
+// only, and while that has the replicas it is told to need. They may be run when the
+// memory limit is reached: a record that is missing costs more than it takes.
+func logScripts(format, slots int) scripts {
+	begin := "#!lua flags=allow-oom\n" + fmt.Sprintf(
+		"local FORMAT, SIZE, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARK_BYTES, MAX_RECORDS, MAX_REPLY = %d, %d, %d, %d, %d, %d, %d, %d\n",
+		format, slots, maxSlots, maxRecordSize, maxMarks, maxMarkBytes, maxRecords, maxReply) + readScript("prelude")
+	return scripts{
+		append:   rueidis.NewLuaScript(begin + readScript("append")),
+		prove:    rueidis.NewLuaScript(begin + readScript("prove")),
+		snapshot: begin + readScript("snapshot"),
+	}
+}
+
+// unlock gives a lock back.
+var unlock = rueidis.NewLuaScript(readScript("unlock"))
+
+func readScript(name string) string {
+	text, err := scriptFiles.ReadFile(path.Join("scripts", name+".lua"))
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	return string(text)
+}

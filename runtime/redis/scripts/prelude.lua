@@ -1,0 +1,187 @@
+-- What all scripts of the log begin with. Before it stand the shebang line and the
+-- constants FORMAT, SIZE, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARK_BYTES,
+-- MAX_RECORDS and MAX_REPLY, which script.go takes from the Go side.
+--
+-- KEYS   the log (a stream), the table (a string), the marks (a hash)
+-- ARGV   [1] the epoch that begins if one has to, 8 bytes; '' in a script that begins none
+--        [2] the id of its first record, 16 bytes
+--        [3] what else the script takes
+--
+-- Numbers are little-endian. The table is a header and a word of 8 bytes for each slot:
+--
+--   0 'cachegen'  8 format (4)  12 slots (4)  16 epoch (8)  24 position (8)
+--  32 id of the record there (16)  48 position of the last record that cleared all (8)
+--  56 number of marks (8)  64 server (80)
+
+local log, tab, marks = KEYS[1], KEYS[2], KEYS[3]
+local call = redis.call
+local pack, unpack = struct.pack, struct.unpack
+local sub, byte = string.sub, string.byte
+
+local MAGIC, HEADER = 'cachegen', 144
+local LAST = 281474976710654 -- the position after it, 2^48 - 1, is the last there can be
+
+-- soft calls a command; nil if a key is of another type, which is not an error but
+-- somebody else's doing.
+local function soft(...)
+  local r = redis.pcall(...)
+  if type(r) == 'table' and r.err then
+    if string.find(r.err, 'WRONGTYPE', 1, true) then return nil end
+    error(r)
+  end
+  return r
+end
+
+-- field returns what stands behind a name of INFO, of that length, if any.
+local function field(info, name, length)
+  local _, at = string.find(info, '\n' .. name .. ':', 1, true)
+  return at and string.match(sub(info, at + 1, at + length), '^%w+')
+end
+
+-- server identifies this server process in its present role. A restart changes the one,
+-- a failover the other, also one to a server that has been the primary before.
+local function server()
+  local info = call('INFO', 'server', 'replication')
+  if field(info, 'role', 6) ~= 'master' then
+    error({err = 'CGREPLICA the log is not on a primary'})
+  end
+  local run, replication = field(info, 'run_id', 40), field(info, 'master_replid', 40)
+  if not run or not replication or #run + #replication ~= 80 then
+    error({err = 'CGSERVER the server does not tell its run_id and master_replid'})
+  end
+  return run .. replication
+end
+
+local function number(pos)
+  return string.format('%.0f', pos)
+end
+
+-- A record in the stream: 1, its number (8), the id of the one before (16), and the
+-- body: its id (16), flags (1), its slots and more.
+local function record(pos, previous, body)
+  return '\1' .. pack('<I8', pos) .. previous .. body
+end
+
+local NONE = string.rep('\0', 16)
+
+-- entry returns number, id and bytes of the record in an entry of the stream; nil if it
+-- is none.
+local function entry(e)
+  local fields = e[2]
+  if not fields or #fields ~= 2 or fields[1] ~= 'r' then return nil end
+  local r = fields[2]
+  if #r < 50 or #r > MAX_RECORD or byte(r) ~= 1 then return nil end
+  local pos = unpack('<I8', r, 2)
+  if e[1] ~= number(pos) .. '-0' then return nil end
+  return pos, sub(r, 26, 41), r
+end
+
+local function header(h)
+  return MAGIC .. pack('<I4I4', FORMAT, SIZE) .. h.epoch .. pack('<I8', h.pos) .. h.id ..
+    pack('<I8I8', h.cleared, h.marks) .. h.server
+end
+
+-- state returns what the header says if log, table and marks fit each other and this
+-- server; nil if not.
+local function state()
+  local me = server()
+  local s = soft('GETRANGE', tab, 0, HEADER - 1)
+  if not s or sub(s, 1, 8) ~= MAGIC or #s < 16 then return nil end
+  local format, size = unpack('<I4I4', s, 9)
+  if format ~= FORMAT or size ~= SIZE then
+    error({err = 'CGFORMAT ' .. number(format) .. ' ' .. number(size)})
+  end
+  local length = call('STRLEN', tab)
+  if length < HEADER or length > HEADER + 8 * SIZE or length % 8 ~= 0 then return nil end
+  local h = {epoch = sub(s, 17, 24), pos = unpack('<I8', s, 25), id = sub(s, 33, 48), server = sub(s, 65)}
+  h.cleared, h.marks = unpack('<I8I8', s, 49)
+  if h.server ~= me or h.epoch == sub(NONE, 1, 8) or h.pos < 1 or h.pos > LAST or h.cleared > h.pos
+    or h.marks > MAX_MARKS or soft('HLEN', marks) ~= h.marks then
+    return nil
+  end
+  local last = soft('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  if not last or not last[1] then return nil end
+  local pos, id = entry(last[1])
+  if pos ~= h.pos or id ~= h.id then return nil end
+  return h
+end
+
+-- A mark in the hash, under its id: generation (8), lease (8), whether it marks all (1),
+-- the number of its slots (4), and they (4 each), distinct and sorted.
+local function well_formed(id, mark)
+  if #id ~= 16 or id == NONE or #mark < 21 or byte(mark, 17) > 1 then return false end
+  local n = unpack('<I4', mark, 18)
+  if n > MAX_SLOTS or #mark ~= 21 + 4 * n then return false end
+  local before = -1
+  for at = 22, #mark, 4 do
+    local slot = unpack('<I4', mark, at)
+    if slot <= before or slot >= SIZE then return false end
+    before = slot
+  end
+  return true
+end
+
+-- outstanding returns the marks, id and mark in turn, and the ids of those that are not
+-- well formed; nil if they are no marks at all, or too many.
+local function outstanding()
+  local n = soft('HLEN', marks)
+  if not n or n > MAX_MARKS then return nil end
+  local all, good, bad, bytes = call('HGETALL', marks), {}, {}, 0
+  for i = 1, #all, 2 do
+    if well_formed(all[i], all[i + 1]) then
+      good[#good + 1], good[#good + 2] = all[i], all[i + 1]
+      bytes = bytes + #all[i + 1]
+    else
+      bad[#bad + 1] = all[i]
+    end
+  end
+  if bytes > MAX_MARK_BYTES then return nil end
+  return good, bad
+end
+
+-- begin begins a new epoch, with the marks that are there.
+local function begin()
+  local h = {epoch = ARGV[1], pos = 1, id = ARGV[2], cleared = 0, marks = 0, server = server()}
+  call('DEL', log, tab)
+  local good, bad = outstanding()
+  if not good then
+    call('DEL', marks)
+  else
+    for _, id in ipairs(bad) do call('HDEL', marks, id) end
+    h.marks = #good / 2
+  end
+  call('XADD', log, '1-0', 'r', record(1, NONE, h.id .. string.rep('\0', 9)))
+  call('SET', tab, header(h))
+  return h
+end
+
+-- reply tells epoch, head, whether from is known, whether a record was appended, and
+-- the records after from. From is epoch (8), number (8) and id (16).
+local function reply(h, from, appended)
+  local known, records = 0, {}
+  local pos, id = unpack('<I8', from, 9), sub(from, 17, 32)
+  if sub(from, 1, 8) == h.epoch and pos >= 1 and pos <= h.pos then
+    if pos == h.pos then
+      known = id == h.id and 1 or 0
+    else
+      local start, bytes, first = number(pos) .. '-0', 0, true
+      repeat
+        local some = call('XRANGE', log, start, '+', 'COUNT', 100)
+        for _, e in ipairs(some) do
+          local at, its, r = entry(e)
+          if first then
+            if at ~= pos or its ~= id then return {h.epoch, pack('<I8', h.pos), h.id, 0, appended, {}} end
+            first, known = false, 1
+          elseif not at then
+            error({err = 'CGMALFORMED a record is none of ours'})
+          else
+            records[#records + 1] = r
+            bytes = bytes + #r
+          end
+          start = '(' .. e[1]
+        end
+      until #some < 100 or #records >= MAX_RECORDS or bytes >= MAX_REPLY
+    end
+  end
+  return {h.epoch, pack('<I8', h.pos), h.id, known, appended, records}
+end

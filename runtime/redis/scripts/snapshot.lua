@@ -1,0 +1,10 @@
+-- ARGV   [3] the epoch that is condemned, 8 bytes, 0 for none
+
+local h = state()
+if not h or h.epoch == ARGV[3] then h = begin() end
+local good, bad = outstanding()
+if not good or #bad > 0 then
+  h = begin() -- which drops them
+  good = outstanding()
+end
+return {h.epoch, pack('<I8', h.pos), h.id, pack('<I8', h.cleared), call('GETRANGE', tab, HEADER, -1), good or {}}

@@ -1,0 +1,226 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/sony/gobreaker/v2"
+
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+// ErrTimeout is the error, wrapped, of a command that Redis has not answered in time.
+// It may still be carried out.
+var ErrTimeout = errors.New("no answer in time")
+
+// ErrLeftAlone is the error of reading and storing entries while they are not tried:
+// after five failures in a row for a second, and then until one succeeds.
+var ErrLeftAlone = errors.New("redis: entries are left alone for a while, as the last commands have failed")
+
+const (
+	failuresToLeaveAlone = 5
+	leaveAloneFor        = time.Second
+
+	// maxCalls is how many calls for entries can be on their way. It is less than
+	// what fits into the client's queue for one connection, where callers would wait
+	// without regard to their contexts.
+	maxCalls = 512
+)
+
+// A Tier is what caches share, in Redis. All methods are safe for concurrent use, but
+// for Close, which is called when no other is running.
+type Tier struct {
+	options Options
+	client  rueidis.Client
+	owned   bool // the client is to be closed
+	scripts scripts
+	log     []string // keys: the stream, the table, the marks
+
+	calls   sync.WaitGroup // of the client, also those that nobody waits for any more
+	entries chan struct{}  // holds one for each call for entries
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+}
+
+var _ cacheruntime.Shared = (*Tier)(nil)
+
+// Open connects to Redis, and checks that it can keep what the log promises: it refuses
+// servers that are too old or may evict the log, and a namespace in which the log has
+// another format or size. A process that cannot open a tier may go on without one only
+// if no other process writes to the same data.
+func Open(ctx context.Context, options Options) (*Tier, error) {
+	if err := options.check(); err != nil {
+		return nil, err
+	}
+	t := &Tier{options: options, client: options.Client, scripts: logScripts(format, cacheruntime.SharedTableSize)}
+	key := "{" + options.Namespace + "}:"
+	t.log = []string{key + "log", key + "table", key + "marks"}
+	t.entries = make(chan struct{}, maxCalls)
+	t.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Timeout:      leaveAloneFor,
+		ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= failuresToLeaveAlone },
+		IsSuccessful: func(err error) bool { return err == nil || outOfMemory(err) },
+		IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) },
+	})
+	if t.client == nil {
+		client, err := newClient(ctx, options.ClientOption)
+		if err != nil {
+			return nil, t.explain("connecting to "+strings.Join(options.InitAddress, ", "), err)
+		}
+		t.client, t.owned = client, true
+	}
+	if err := t.checkServers(ctx); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// checkServers checks what can be known of the servers before they are needed.
+func (t *Tier) checkServers(ctx context.Context) error {
+	nodes := t.client.Nodes()
+	var unreachable error
+	asked := 0
+	for _, address := range slices.Sorted(maps.Keys(nodes)) {
+		node := nodes[address]
+		info, err := call(ctx, t, t.options.LogTimeout, func(ctx context.Context) (string, error) {
+			return node.Do(ctx, node.B().Info().Build()).ToString()
+		})
+		var refused *rueidis.RedisError
+		switch {
+		case err == nil:
+			asked++
+			if err := checkInfo(address, info); err != nil {
+				return err
+			}
+		case errors.As(err, &refused):
+			return t.explain("asking "+address+" for INFO", err)
+		default:
+			// A node that is down must not keep a process from starting, if it is not
+			// the one with the log.
+			unreachable = t.explain("asking "+address+" for INFO", err)
+		}
+	}
+	if asked == 0 && unreachable != nil {
+		return unreachable
+	}
+	_, err := t.Prove(ctx, cacheruntime.LogPosition{})
+	return err
+}
+
+// checkInfo checks what a server says about itself.
+func checkInfo(address, info string) error {
+	version, policy := infoField(info, "redis_version"), infoField(info, "maxmemory_policy")
+	major, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(major); err != nil || n < 7 {
+		return fmt.Errorf("redis: the server at %s has version %q; version 7.0 or newer, or Valkey, is needed", address, version)
+	}
+	if strings.HasPrefix(policy, "allkeys-") {
+		return fmt.Errorf("redis: the server at %s has maxmemory-policy %s, which may evict the log of invalidations: "+
+			"set maxmemory-policy to volatile-lru or noeviction (entries have a TTL, the log has none)", address, policy)
+	}
+	return nil
+}
+
+// infoField returns a field of the reply of INFO.
+func infoField(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Close closes the client, unless it is the application's own, and waits for calls that
+// are still on their way.
+func (t *Tier) Close() error {
+	if t.owned {
+		t.client.Close()
+	}
+	t.calls.Wait()
+	return nil
+}
+
+// errGaveUp is the error, wrapped, of a call whose caller did not wait for its end.
+var errGaveUp = errors.New("the caller gave up")
+
+// call makes a call of the client on a goroutine of its own, and waits for it until the
+// limit is over or the context ends, whatever the client waits for then: a connection
+// that is being made, a full queue. The client is not told of deadlines, as it closes a
+// connection on which one is missed, with all that others wait for.
+func call[T any](ctx context.Context, t *Tier, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, fmt.Errorf("%w: %w", errGaveUp, err)
+	}
+	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	done := make(chan outcome, 1)
+	t.calls.Go(func() {
+		value, err := f(detached)
+		done <- outcome{value, err}
+	})
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-timer.C:
+		return none, fmt.Errorf("%w (%v)", ErrTimeout, limit)
+	case <-ctx.Done():
+		return none, fmt.Errorf("%w: %w", errGaveUp, ctx.Err())
+	}
+}
+
+// commands are what a user of Redis needs to be allowed.
+const commands = "+info +evalsha +eval +xread +getrange +set " +
+	"+get +del +strlen +setrange +hget +hset +hdel +hlen +hexists +hgetall +xadd +xrange +xrevrange " +
+	"+client|unblock +hello +ping +client|setinfo +cluster|slots +cluster|shards"
+
+// explain says what an error of Redis means, and what was being done.
+func (t *Tier) explain(doing string, err error) error {
+	refused, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return fmt.Errorf("redis: %s: %w", doing, err)
+	}
+	text := refused.Error()
+	code, rest, _ := strings.Cut(text, " ")
+	switch {
+	case code == "CGMALFORMED":
+		return fmt.Errorf("redis: %s: %s: %w", doing, rest, cacheruntime.ErrMalformed)
+	case code == "CGFORMAT":
+		return fmt.Errorf("redis: %s: the log of namespace %q is of another format or size (%s; this program's is %d, %d): "+
+			"use another namespace", doing, t.options.Namespace, scriptText(rest), format, cacheruntime.SharedTableSize)
+	case code == "CGREPLICA" || code == "READONLY":
+		return fmt.Errorf("redis: %s: commands of the log go to a replica, which cannot prove anything; "+
+			"connect to the primary, and send none but read-only commands to replicas: %w", doing, err)
+	case code == "NOPERM" || strings.Contains(text, "ACL failure"):
+		return fmt.Errorf("redis: %s: %w; the user needs the keys ~{%s}:* ~%s:* and the commands %s",
+			doing, err, t.options.Namespace, t.options.Namespace, commands)
+	}
+	return fmt.Errorf("redis: %s: %w", doing, err)
+}
+
+// scriptText cuts off what Redis adds to the error of a script.
+func scriptText(s string) string {
+	s, _, _ = strings.Cut(s, " script:")
+	return s
+}
+
+// outOfMemory reports whether Redis has refused to store more, which is no reason to
+// leave alone what is there.
+func outOfMemory(err error) bool {
+	var refused *rueidis.RedisError
+	return errors.As(err, &refused) && strings.HasPrefix(refused.Error(), "OOM")
+}
