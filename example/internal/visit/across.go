@@ -134,16 +134,16 @@ func (v *voyage) writing(ctx context.Context) error {
 // measuring lets one process write and all others read what it writes.
 func (v *voyage) measuring(ctx context.Context) error {
 	writer, readers := v.ships[0], v.ships[1:]
-	type watched struct {
+	type outcome struct {
 		seen Sightings
 		err  error
 	}
-	watching := make([]chan watched, len(readers))
+	watching := make([]chan outcome, len(readers))
 	for i, r := range readers {
-		watching[i] = make(chan watched, 1)
+		watching[i] = make(chan outcome, 1)
 		go func() {
 			seen, err := call[Sightings](ctx, r, "Watch", versions)
-			watching[i] <- watched{seen, err}
+			watching[i] <- outcome{seen, err}
 		}()
 	}
 	returned, err := call[[]time.Time](ctx, writer, "Versions", versions)
