@@ -41,7 +41,7 @@ var walls = []wall{
 	{"github.com/dave/jennifer", []string{"generator/internal/emit"}, "only the emitter knows how code is put together"},
 	{"golang.org/x/tools/go/packages", []string{"generator/load.go", "generator/generate.go"}, "only the loader knows where packages come from"},
 	{"github.com/allegro/bigcache", []string{"runtime/bigcache.go"}, "the store can be exchanged"},
-	{"github.com/redis/rueidis", []string{"runtime/redis"}, "who needs no shared tier carries no client of it"},
+	{"github.com/redis/rueidis", []string{"runtime/redis", "internal/redistest"}, "who needs no shared tier carries no client of it"},
 }
 
 // dependencies are the third-party packages that each part may import at all. A part

@@ -55,16 +55,16 @@ func (t *Tier) Break() {
 	t.drop()
 }
 
-// Heal ends what [Tier.Cut], [Tier.Stall] and [Tier.SetFaults] have begun, but not
-// what was done to all processes.
+// Heal ends what [Tier.Cut] and [Tier.Stall] have begun, but not what was done to all
+// processes.
 func (t *Tier) Heal() {
 	t.shared.mu.Lock()
 	defer t.shared.mu.Unlock()
-	t.link = link{}
+	t.link.heal()
 	t.shared.settle()
 }
 
-// SetFaults says what goes wrong from now on for this process.
+// SetFaults says what goes wrong from now on for this process, see [Shared.SetFaults].
 func (t *Tier) SetFaults(faults Faults) {
 	t.shared.mu.Lock()
 	defer t.shared.mu.Unlock()
