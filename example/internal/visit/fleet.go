@@ -31,30 +31,30 @@ type fleet struct {
 }
 
 // launch makes the database, and starts so many processes.
-func launch(ctx context.Context, p Processes, size int) (f *fleet, err error) {
-	f = &fleet{Processes: p}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.close())
-		}
-	}()
-	if f.dir, err = os.MkdirTemp("", "cachegen-example-"); err != nil {
-		return nil, err
-	}
-	db, err := sqlite.Open(ctx, f.database())
+func launch(ctx context.Context, p Processes, size int) (*fleet, error) {
+	dir, err := os.MkdirTemp("", "cachegen-example-")
 	if err != nil {
 		return nil, err
 	}
-	err = sample.Fill(ctx, db.Posts(), db.Authors(), db.Comments())
-	if err := errors.Join(err, db.Close()); err != nil {
-		return nil, fmt.Errorf("fill the database: %w", err)
+	f := &fleet{Processes: p, dir: dir}
+	if err = f.fill(ctx); err != nil {
+		err = fmt.Errorf("fill the database: %w", err)
 	}
-	for range size {
-		if _, err := f.add(ctx); err != nil {
-			return nil, err
-		}
+	for err == nil && len(f.ships) < size {
+		_, err = f.add(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
+}
+
+func (f *fleet) fill(ctx context.Context) error {
+	db, err := sqlite.Open(ctx, f.database())
+	if err != nil {
+		return err
+	}
+	return errors.Join(sample.Fill(ctx, db.Posts(), db.Authors(), db.Comments()), db.Close())
 }
 
 func (f *fleet) database() string { return filepath.Join(f.dir, "blog.db") }
@@ -76,10 +76,7 @@ func (f *fleet) close() error {
 	for _, r := range f.ships {
 		errs = append(errs, r.stop())
 	}
-	if f.dir != "" {
-		errs = append(errs, os.RemoveAll(f.dir))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(f.dir))...)
 }
 
 // A remote is a process, as seen by the one that started it.

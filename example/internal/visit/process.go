@@ -98,7 +98,11 @@ func (p *process) Open(setup Setup, took *time.Duration) error {
 		return err
 	}
 	p.closers = append(p.closers, db.Close)
-	tier, err := redis.Open(ctx, redis.Options{InitAddress: []string{setup.Redis}, Namespace: namespace})
+	tier, err := redis.Open(ctx, redis.Options{
+		InitAddress: []string{setup.Redis},
+		Namespace:   namespace,
+		Timeout:     flights, // longer than a server would wait: the visit shows what is in Redis
+	})
 	if err != nil {
 		return err
 	}
