@@ -303,6 +303,15 @@ func (x *system) Start() state {
 			}
 		}
 	}
+	if x.failed {
+		s.records[1] = record{number: start + 1, previous: 1}
+		s.written = 2
+		for i := range x.nodes {
+			s.nodes[i].view.at, s.nodes[i].view.id = start+1, 2
+		}
+		s.runs = 2
+		s.server.run = 2
+	}
 	if x.flushed {
 		s.server = server{run: 1}
 	}
