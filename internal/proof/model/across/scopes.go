@@ -14,17 +14,17 @@ type Scope struct {
 	cached  uint8 // keys whose version 0 is in every store at the start, as a set
 	tiered  uint8 // keys whose version 0 is in the second tier
 	bound   bound
-	losses  uint8 // messages that may be lost
-	tier2   bool  // there is a second tier
-	adopts  bool  // reads adopt outcomes that are about to be stored
-	steps   bool  // a look at the view and one at its words are two steps
-	linear  bool  // writes are guarded: reads are to be linearizable, all keys together
-	marked  bool  // at the start the first write is in doubt, and has returned
-	failed  bool  // at the start another server has lost a record that the nodes have applied, and is what they talk to
-	drops   bool  // replies to proofs may be lost as well as those to appends
-	flushed bool  // the server has lost everything since
-	large   bool  // it takes seconds, and under the race detector far more
-	deep    bool  // it takes a minute or more
+	losses  uint8   // messages that may be lost
+	tier2   bool    // there is a second tier
+	adopts  bool    // reads adopt outcomes that are about to be stored
+	steps   bool    // a look at the view and one at its words are two steps
+	linear  bool    // writes are guarded: reads are to be linearizable, all keys together
+	marked  bool    // at the start the first write is in doubt, and has returned
+	failed  bool    // at the start another server has lost a record that the nodes have applied, and is what they talk to
+	drops   bool    // replies to proofs may be lost as well as those to appends
+	before  []event // have happened at the start
+	large   bool    // it takes seconds, and under the race detector far more
+	deep    bool    // it takes a minute or more
 }
 
 // bound is when an invalidation must be seen in other processes.
@@ -78,8 +78,18 @@ const (
 
 // happen takes the next event. It reports whether there is one to take.
 func (x *step) happen(i uint8, a *actor, p *actorOf) bool {
+	if !x.happens(p.events[a.i]) {
+		return false
+	}
+	if a.i++; int(a.i) == len(p.events) {
+		*a = actor{at: over}
+	}
+	return true
+}
+
+// happens has an event happen, if it can.
+func (x *step) happens(e event) bool {
 	s := x.s
-	e := p.events[a.i]
 	switch e.do {
 	case replicates:
 		s.other = s.server
@@ -135,9 +145,6 @@ func (x *step) happen(i uint8, a *actor, p *actorOf) bool {
 		s.other.run = s.runs
 		s.nodes[e.arg].split = true
 		x.say("is what %s talks to, with %s", x.nodes[e.arg].name, x.holds(&s.other))
-	}
-	if a.i++; int(a.i) == len(p.events) {
-		*a = actor{at: over}
 	}
 	return true
 }
@@ -241,18 +248,18 @@ func Scopes() []Scope {
 		},
 		{
 			Name: "read anew", Why: "two processes that read the table of an epoch that begins, while one of them writes",
-			keys: one, words: one, depends: tag, nodes: []place{{name: "A", cold: true}, {name: "B", cold: true}}, tier2: true, flushed: true,
+			keys: one, words: one, depends: tag, nodes: []place{{name: "A", cold: true}, {name: "B", cold: true}}, tier2: true, before: []event{{do: flushes}},
 			actors: []actorOf{
 				writer("writer", 0, plain), reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
 			},
 		},
 		{
-			Name: "trim", large: true, Why: "the log is trimmed while a process has not applied all of it, and has a write in doubt",
-			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true}}, marked: true, marks: [maxMarks]words{word0}, bound: atOnce,
+			Name: "trim", large: true, Why: "the log was trimmed when a process had not applied all of it, and has a write in doubt",
+			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true}}, marked: true, before: []event{{do: trims}}, marks: [maxMarks]words{word0}, bound: atOnce,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),
-				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{}),
-				happens("server", event{do: trims}), happens("crash", event{do: crashes}),
+				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{after: 3}),
+				happens("crash", event{do: crashes}),
 			},
 		},
 		{
@@ -265,7 +272,7 @@ func Scopes() []Scope {
 		},
 		{
 			Name: "in doubt, flushed", Why: "the same, and the server has lost everything, the mark too, which another process knows",
-			keys: one, words: one, depends: tag, nodes: []place{gone(a), eager(b, 1)}, marked: true, flushed: true, marks: [maxMarks]words{word0}, bound: atOnce,
+			keys: one, words: one, depends: tag, nodes: []place{gone(a), eager(b, 1)}, marked: true, before: []event{{do: flushes}}, marks: [maxMarks]words{word0}, bound: atOnce,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),
 				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{}),
@@ -281,7 +288,7 @@ func Scopes() []Scope {
 		},
 		{
 			Name: "undelivered, flushed", large: true, Why: "the same, and the table is read anew",
-			keys: one, words: one, depends: tag, nodes: []place{{name: "A", cold: true}, {name: "B", cold: true}}, losses: 1, tier2: true, flushed: true,
+			keys: one, words: one, depends: tag, nodes: []place{{name: "A", cold: true}, {name: "B", cold: true}}, losses: 1, tier2: true, before: []event{{do: flushes}},
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, loses: true}),
 				reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
@@ -312,11 +319,11 @@ func Scopes() []Scope {
 			},
 		},
 		{
-			Name: "guarded, three in turn", large: true, Why: "the same, and the third reads when the second has",
+			Name: "guarded, three in turn", large: true, Why: "the same with three readers in one process, of which the third reads when the second has",
 			keys: []string{"post(7)", "page(7)"}, words: one, depends: []words{word0, word0}, nodes: []place{a, b}, marks: [maxMarks]words{word0}, cached: 1 << 1, bound: atOnce, linear: true,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0, 1}, mark: 1, guarded: true}),
-				reader("reader 1 of A", 0, read{}), reader("reader 2 of B", 1, read{key: 1}), reader("reader 3 of B", 1, read{key: 1, after: 3}),
+				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{key: 1}), reader("reader 3 of B", 1, read{key: 1, after: 3}),
 			},
 		},
 		{
@@ -365,7 +372,7 @@ func limits() []Scope {
 		},
 		{
 			Name: "mark lost", Why: "the server has lost a mark that only the process of the write knows, which has not noticed yet",
-			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true, proofs: 1}}, marked: true, flushed: true, marks: [maxMarks]words{word0}, bound: atOnce,
+			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true, proofs: 1}}, marked: true, before: []event{{do: flushes}}, marks: [maxMarks]words{word0}, bound: atOnce,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),
 				reader("reader 1", 1, read{}), reader("reader 2", 1, read{after: 3}),

@@ -312,8 +312,9 @@ func (x *system) Start() state {
 		s.runs = 2
 		s.server.run = 2
 	}
-	if x.flushed {
-		s.server = server{run: 1}
+	for _, e := range x.before {
+		st := step{system: x, s: &s}
+		st.happens(e)
 	}
 	return s
 }
