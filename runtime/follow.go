@@ -44,7 +44,7 @@ func (l *sharedLog) start() {
 }
 
 func (l *sharedLog) report(err error) {
-	if err != nil {
+	if err != nil && l.ctx.Err() == nil {
 		l.cache.problems.report("the log that processes share cannot be followed; without it reads go to the repository", "", "", err)
 	}
 }
