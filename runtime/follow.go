@@ -29,7 +29,7 @@ func newSharedLog(c *Cache, shared Shared, bound, flights time.Duration) *shared
 		cache: c, shared: shared, bound: bound, flights: flights,
 		table: c.view(), lost: true,
 		marks: map[LogID]*outstanding{}, held: map[LogID]*held{},
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), delivering: make(chan struct{}, 1),
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
@@ -214,7 +214,7 @@ func (l *sharedLog) endLeases() error {
 		if h := l.held[id]; now.Before(o.due) || h != nil && h.renewed {
 			continue
 		}
-		o.due = now.Add(o.Lease) // if nothing comes of it
+		o.due = now.Add(max(o.Lease, minRetry)) // if nothing comes of it
 		records = append(records, LogRecord{
 			Slots: o.Slots, All: o.All,
 			Release: []LogRelease{{o.ID, o.Generation}}, OnlyIf: IfOutstanding,
@@ -265,7 +265,7 @@ func (l *sharedLog) prove() (since time.Time, err error) {
 	defer l.end()
 	for {
 		l.mu.Lock()
-		from := l.at
+		from, asked := l.at, l.table
 		if l.lost {
 			l.mu.Unlock()
 			return since, errLost
@@ -277,7 +277,7 @@ func (l *sharedLog) prove() (since time.Time, err error) {
 		l.mu.Lock()
 		l.heard(err)
 		if err == nil {
-			l.take(from, reply, since)
+			l.take(from, asked, reply, since)
 		}
 		lost, ahead := l.lost, reply.Head.Number > l.at.Number
 		l.mu.Unlock()
@@ -401,7 +401,7 @@ func (l *sharedLog) close() error {
 	l.mu.Unlock()
 	l.calls.Wait()
 	l.mu.Lock()
-	left := l.queue.writes
+	left := l.queue.writes + l.sent.writes
 	l.mu.Unlock()
 	if left > 0 {
 		err = fmt.Errorf("cacheruntime: the invalidations of %d writes have not been delivered to other processes, "+
@@ -437,7 +437,7 @@ type SharedStats struct {
 // stats returns how the log stands.
 func (l *sharedLog) stats() SharedStats {
 	l.mu.Lock()
-	s := SharedStats{Epoch: l.at.Epoch, Position: l.at.Number, Queued: l.queue.writes}
+	s := SharedStats{Epoch: l.at.Epoch, Position: l.at.Number, Queued: l.queue.writes + l.sent.writes}
 	proven := l.table.proven.Load()
 	l.mu.Unlock()
 	if now := time.Now(); proven != nil {

@@ -27,6 +27,8 @@ type sharedLog struct {
 	bound   time.Duration // by which what is served may be behind other processes: D
 	flights time.Duration // how long a process waits for the load of another; 0 for not at all
 
+	delivering chan struct{} // has room for one: who tells the log what is queued
+
 	mu sync.Mutex
 
 	// The table and what it stands for. It is lost when it turns out that the log is
@@ -42,7 +44,8 @@ type sharedLog struct {
 	marks     map[LogID]*outstanding // in the table
 	held      map[LogID]*held        // by calls of this process
 	queue     undelivered
-	down      error // why the log could not be asked last, or nil
+	sent      undelivered // what was in the queue and is being told
+	down      error       // why the log could not be asked last, or nil
 	next      *proofRound
 	proving   bool
 	closing   bool
@@ -168,9 +171,6 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	if l.closing {
 		err = errShutDown
 	}
-	if err == nil && l.queue.writes > 0 {
-		err = errors.New("others are queued")
-	}
 	l.mu.Unlock()
 	if err == nil {
 		if _, err = l.append(record); err == nil {
@@ -204,12 +204,15 @@ func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int
 	l.nudge()
 }
 
-// deliver tells the log what is queued.
+// deliver tells the log what is queued. What others fail to deliver meanwhile comes
+// next: it does not keep what was delivered from being forgotten.
 func (l *sharedLog) deliver() error {
+	l.delivering <- struct{}{}
+	defer func() { <-l.delivering }()
 	for {
 		l.mu.Lock()
-		q := l.queue
-		q.release = slices.Clone(q.release)
+		l.sent, l.queue = l.queue, undelivered{}
+		q := l.sent
 		l.mu.Unlock()
 		if q.writes == 0 && len(q.release) == 0 {
 			return nil
@@ -218,17 +221,17 @@ func (l *sharedLog) deliver() error {
 		if q.doubt.any() {
 			record.Mark = l.doubtMark(q.doubt)
 		}
-		if _, err := l.append(record); err != nil {
+		_, err := l.append(record)
+		l.mu.Lock()
+		l.sent = undelivered{}
+		if err != nil {
+			l.enqueue(q.stale, q.doubt, q.release, q.writes)
+		}
+		l.table.remark(q.stale, marks{}) // if it was told, applying the record has raised the words
+		l.mu.Unlock()
+		if err != nil {
 			return err
 		}
-		l.mu.Lock()
-		if l.queue.writes == q.writes && len(l.queue.release) == len(q.release) {
-			// Applying the record has raised the words: the marks may go.
-			l.table.remark(l.queue.stale, marks{})
-			l.queue = undelivered{}
-		}
-		// Otherwise there is more by now, with which it is told once more.
-		l.mu.Unlock()
 	}
 }
 
@@ -240,7 +243,7 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	defer l.end()
 	record.ID = newLogID()
 	l.mu.Lock()
-	from := l.at
+	from, asked := l.at, l.table
 	l.mu.Unlock()
 	sent := time.Now() // before the call: it may be answered as of any time from now on
 	reply, err := l.shared.Append(context.Background(), from, record)
@@ -258,11 +261,14 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 			}
 		}
 	}
+	if err == nil && !reply.Appended && record.OnlyIf == Always {
+		err = fmt.Errorf("%w: a record was not appended", ErrMalformed)
+	}
 	l.heard(err)
 	if err != nil {
 		return false, err
 	}
-	l.take(from, reply, sent)
+	l.take(from, asked, reply, sent)
 	return reply.Appended, nil
 }
 
@@ -280,9 +286,9 @@ func (l *sharedLog) heard(err error) {
 	l.down = err
 }
 
-// take applies what a log replied that was asked for what comes after from. l.mu is
-// held.
-func (l *sharedLog) take(from LogPosition, reply LogReply, sent time.Time) {
+// take applies what a log replied that was asked for what comes after from, when the
+// table was the given one. l.mu is held.
+func (l *sharedLog) take(from LogPosition, asked *table, reply LogReply, sent time.Time) {
 	switch {
 	case reply.Head.Epoch != l.at.Epoch:
 		l.lose(0)
@@ -318,7 +324,7 @@ func (l *sharedLog) take(from LogPosition, reply LogReply, sent time.Time) {
 	case reply.Head.Number > l.at.Number: // there is more
 	case !l.isApplied(reply.Head.Number, reply.Head.ID):
 		l.lose(l.at.Epoch)
-	default:
+	case l.table == asked: // what was appended since then need not be in another one
 		l.proved(sent)
 	}
 }
@@ -350,9 +356,7 @@ func (l *sharedLog) enter(r *LogRecord) {
 		return
 	}
 	t := l.table
-	if r.Mark.ID != (LogID{}) {
-		l.addMark(r.Mark)
-	}
+	l.addMark(r.Mark)
 	for _, slot := range r.Slots {
 		raise(&t.words[slot%tableSize], r.Number)
 	}
@@ -367,9 +371,13 @@ func (l *sharedLog) enter(r *LogRecord) {
 	}
 }
 
-// addMark puts a mark into the table, or renews it. l.mu is held.
+// addMark puts a mark into the table, if it is one, or renews it. l.mu is held.
 func (l *sharedLog) addMark(m LogMark) {
-	due := time.Now().Add(m.Lease + rand.N(m.Lease/8+1)) // not everybody at once
+	if m.ID == (LogID{}) {
+		return
+	}
+	m.Lease, m.Slots = max(m.Lease, minRetry), tableSlots(m.Slots) // whoever wrote it
+	due := time.Now().Add(m.Lease).Add(rand.N(m.Lease/8 + 1))      // not everybody at once
 	if o := l.marks[m.ID]; o != nil {
 		if m.Generation > o.Generation {
 			o.Generation, o.due = m.Generation, due
@@ -464,6 +472,7 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	}
 	l.restoring = len(l.restore) > 0
 	t.remark(marks{}, l.queue.stale)
+	t.remark(marks{}, l.sent.stale)
 	l.lost, l.condemned = false, 0
 	l.cache.current.Store(t)
 	if newEpoch {
