@@ -123,29 +123,51 @@ func (e *entry) parse(data []byte) bool {
 
 // hitTest tells why the entry must not be kept as current, or "" if it may be. An
 // entry that has only expired is one that was not invalidated.
-func (e *entry) hitTest(c *Cache) Reason { return e.hitTestIn(c, c.view()) }
+func (e *entry) hitTest(c *Cache) Reason {
+	reason, _ := e.hitTestIn(c, c.view())
+	return reason
+}
 
-func (e *entry) hitTestIn(c *Cache, view *table) Reason {
-	if reason := view.test(e.epoch, e.asOf, e.slots); reason != "" {
-		return reason
-	}
-	if e.soft != never {
-		e.seen = c.now().UnixNano()
+// hitTestIn is hitTest in a table. It returns the time as well, if it had to look at it.
+func (e *entry) hitTestIn(c *Cache, view *table) (reason Reason, now time.Time) {
+	if reason = view.test(e.epoch, e.asOf, e.slots); reason == "" && e.soft != never {
+		now = c.now()
+		e.seen = now.UnixNano()
 		if e.seen >= e.soft {
-			return ReasonExpired
+			reason = ReasonExpired
 		}
 	}
-	return ""
+	return reason, now
 }
 
 // serveTest tells why the entry must not be served as current, or "" if it may be: to
 // a read that began then, or begins now if that is zero. Where processes share a log,
 // what is known of it has to be current as well. With D = 0 it waits for that.
 func (e *entry) serveTest(ctx context.Context, c *Cache, began time.Time) Reason {
-	if c.log == nil {
+	l := c.log
+	switch {
+	case l == nil:
 		return e.hitTest(c)
+	case l.bound == 0:
+		return l.test(ctx, began, func(view *table) Reason {
+			reason, _ := e.hitTestIn(c, view)
+			return reason
+		})
 	}
-	return c.log.test(ctx, began, func(view *table) Reason { return e.hitTestIn(c, view) })
+	// As l.test does, but the time is looked at only once.
+	view := c.view()
+	proven := view.proven.Load()
+	reason, now := e.hitTestIn(c, view)
+	switch {
+	case reason != "":
+		return reason
+	case now.IsZero() || c.clock != nil:
+		now = time.Now()
+	}
+	if !l.isRecent(proven, now) {
+		return ReasonCutOff
+	}
+	return ""
 }
 
 // staleTest reports whether the value of an entry that has expired may be served

@@ -97,8 +97,9 @@ func (l *sharedLog) follow(err error) {
 		if l.ctx.Err() != nil {
 			return
 		}
-		err = l.step()
-		l.report(err)
+		if err = l.step(); l.ctx.Err() == nil { // else it was called off
+			l.report(err)
+		}
 	}
 }
 
@@ -350,17 +351,19 @@ func (l *sharedLog) proveRounds() {
 }
 
 // isCurrent reports whether a table that was proven current at that time may be
-// used for a read that began at another, or is looking at it now. Time counts on the
-// larger of two clocks: one stands still while a machine is suspended, the other
-// may be set.
+// used for a read that began at another, or is looking at it now.
 func (l *sharedLog) isCurrent(proven *time.Time, began, now time.Time) bool {
-	if proven == nil {
-		return false
-	}
 	if l.bound == 0 {
-		return !proven.Before(began)
+		return proven != nil && !proven.Before(began)
 	}
-	return now.Sub(*proven) <= l.bound && now.UnixNano()-proven.UnixNano() <= int64(l.bound)
+	return l.isRecent(proven, now)
+}
+
+// isRecent reports whether a table that was proven current at that time may be used now,
+// if D is not 0. Time counts on the larger of two clocks: one stands still while a
+// machine is suspended, the other may be set.
+func (l *sharedLog) isRecent(proven *time.Time, now time.Time) bool {
+	return proven != nil && now.Sub(*proven) <= l.bound && now.UnixNano()-proven.UnixNano() <= int64(l.bound)
 }
 
 // test tests something against the table for a read that is under way.

@@ -23,11 +23,11 @@ const (
 // for all that the proxy receives from then on. It goes for the end of a connection, too:
 // who cannot be reached does not hear that the other side has hung up.
 type Proxy struct {
-	t      testing.TB
-	target string
-	port   int
+	t    testing.TB
+	port int
 
 	mu      sync.Mutex
+	target  string
 	faults  map[Direction]fault // by single directions; none is the zero fault
 	changed chan struct{}       // closed when they change
 	open    *opening            // nil while the proxy is cut
@@ -109,6 +109,15 @@ func (p *Proxy) Delay(d Direction, by time.Duration) { p.fail(d, fault{kind: del
 // any goroutine.
 func (p *Proxy) Drop(d Direction) { p.fail(d, fault{kind: dropping}) }
 
+// Retarget makes the proxy pass on new connections to the server at target, as a name does
+// that stands for another server after a failover. Those that are open stay: Cut closes
+// them. It can be called from any goroutine.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 // Heal ends all that was done to the proxy: new connections are accepted, what was
 // blocked or delayed goes on.
 func (p *Proxy) Heal() {
@@ -161,8 +170,11 @@ func (p *Proxy) listen() error {
 // connect passes on what client and server say, until both are done or the context ends.
 func (p *Proxy) connect(ctx context.Context, client net.Conn) {
 	defer client.Close()
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
 	var dialer net.Dialer
-	server, err := dialer.DialContext(ctx, "tcp", p.target)
+	server, err := dialer.DialContext(ctx, "tcp", target)
 	if err != nil {
 		// With no time to linger the end is a reset.
 		_ = client.(*net.TCPConn).SetLinger(0)

@@ -246,3 +246,12 @@ func TestProxyBeforeRedis(t *testing.T) {
 	Until(t, "the command has arrived", func() bool { return s.Do("GET", "key") == "2" })
 	client.silent()
 }
+
+func TestProxyRetarget(t *testing.T) {
+	before, after := startBackend(t), startBackend(t)
+	p := StartProxy(t, before.addr())
+	client, server := before.connect(p)
+	p.Retarget(after.addr())
+	works(client, server) // It stays.
+	works(after.connect(p))
+}

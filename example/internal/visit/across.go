@@ -59,6 +59,9 @@ func (v *voyage) story(ctx context.Context) error {
 		if err := chapter.tell(ctx); err != nil {
 			return err
 		}
+		if v.report.err != nil {
+			return v.report.err
+		}
 	}
 	v.report.printf("\n    What the processes counted\n\n")
 	for _, r := range v.ships {

@@ -3,8 +3,9 @@ package across
 // A read is a call of a memoized method, with one key.
 type read struct {
 	key    uint8
-	nested bool // made by the load of another key, in the same node
-	nests  bool // its load makes the nested read of its node
+	nested bool  // made by the load of another key, in the same node
+	nests  bool  // its load makes the nested read of its node
+	after  uint8 // number of the actor, from 1, that must have returned before
 }
 
 // Where a read is.
@@ -30,6 +31,9 @@ func (x *step) read(i uint8, a *actor, r *read) bool {
 		return false
 
 	case readBegins:
+		if r.after != 0 && s.actors[r.after-1].at != readStores && s.actors[r.after-1].at != over {
+			return false
+		}
 		x.begins(i, a, r)
 		a.at = readShared
 		if e := n.store[r.key]; e.here {

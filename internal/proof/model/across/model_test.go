@@ -2,6 +2,7 @@ package across
 
 import (
 	"flag"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,10 +11,11 @@ import (
 
 var deep = flag.Bool("deep", false, "explore the scopes that take minutes as well")
 
-// Every interleaving of every scope keeps every promise.
+// Every interleaving of every scope keeps every promise. Under the race detector, which
+// has nothing to see here, only small scopes are explored.
 func TestProtocol(t *testing.T) {
 	for _, scope := range Scopes() {
-		if scope.deep && !*deep {
+		if (scope.deep || scope.large && underRace) && !*deep {
 			continue
 		}
 		t.Run(scope.Name, func(t *testing.T) {
@@ -45,5 +47,56 @@ func TestMutants(t *testing.T) {
 			}
 			t.Logf("%-42s %-26s %2d steps, %d states: %s", m.Name, m.Scope, len(found.Trace), found.States, x.end(found.Trace))
 		})
+	}
+}
+
+// What is listed as harmless breaks no promise: in its own scope, and with -deep in all.
+func TestHarmless(t *testing.T) {
+	for _, m := range Harmless() {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			for _, scope := range Scopes() {
+				if (scope.Name != m.Scope || scope.large && underRace) && !*deep {
+					continue
+				}
+				x := &system{scope, m.fault}
+				if found := model.Explore(x, false); found.Found {
+					t.Errorf("%s:\n%s", scope.Why, x.render(found.Trace))
+				}
+			}
+		})
+	}
+}
+
+// What is not promised does happen: the model can show it, so the promise is not
+// larger than it looks.
+func TestLimits(t *testing.T) {
+	for _, m := range Limits() {
+		t.Run(m.Name, func(t *testing.T) {
+			x, ok := m.system(m.Scope)
+			if !ok {
+				t.Fatalf("no scope %q", m.Scope)
+			}
+			found := model.Explore(x, false)
+			if !found.Found {
+				t.Fatal("nothing found")
+			}
+			t.Logf("%s:\n%s", m.Rule, x.render(found.Trace))
+		})
+	}
+}
+
+// A trace reads as what happened.
+func TestTrace(t *testing.T) {
+	m := Limits()[0]
+	x, _ := m.system(m.Scope)
+	got := x.render(model.Explore(x, false).Trace)
+	const want = `
+  1  writer: post(7) has version 1
+  2  crash: ends A
+     In a local store an old entry is left that would be served.
+`
+	if got != strings.TrimPrefix(want, "\n") {
+		t.Error(got)
 	}
 }

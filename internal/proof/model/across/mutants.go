@@ -44,7 +44,8 @@ const (
 	tierTrusted
 
 	idsNotCompared
-	epochNotComparedAndSet
+	appendProvesNothing
+	epochKept
 
 	leaseTooShort
 )
@@ -52,12 +53,12 @@ const (
 // Mutants returns the mutants that must be found out.
 func Mutants() []Mutant {
 	return []Mutant{
-		{"position reused after a failover", "a position is known by its record's id, and a server that was restarted or replaced begins a new epoch", "failover, two writers", positionsTrusted},
+		{"position reused after a failover", "a position is known by its record's id, and a server that was restarted or replaced begins a new epoch", "failed over", positionsTrusted},
 		{"restart not noticed", "a server that was restarted or replaced begins a new epoch, though nobody remembers what it has lost", "failover", runNotCompared},
 		{"epoch taken at the store", "an entry has the epoch in which its load began", "flush", epochAtStore},
 		{"epoch not in the envelope", "stamps of different epochs cannot be compared", "flush", epochNotCompared},
-		{"view loaded twice", "a hit test loads epoch and table at once", "flush", viewLoadedTwice},
-		{"snapshot overwrites own positions", "a table that was read is used when a proof shows it to be current: the snapshot may be older than an own record", "flush", installIsProof},
+		{"view loaded twice", "a hit test loads epoch and table at once", "flush, one process", viewLoadedTwice},
+		{"snapshot overwrites own positions", "a table that was read is used when a proof shows it to be current: the snapshot may be older than an own record", "read anew", installIsProof},
 		{"empty wake-up taken as proof", "that nothing has come proves nothing", "at once", wakeIsProof},
 		{"proof counted from its answer", "a proof counts from when it was sent", "at once", proofFromAnswer},
 		{"proof of a replica", "a proof is answered by what processes append to", "failover", proofFromReplica},
@@ -84,9 +85,31 @@ func Mutants() []Mutant {
 	}
 }
 
+// Harmless returns rules that can be broken without any promise being broken, at the
+// scopes that there are.
+func Harmless() []Mutant {
+	return []Mutant{
+		{"ids not compared", "a position is known by its record's id: that a server was restarted or replaced is noticed anyhow", "failed over", idsNotCompared},
+		{"epoch kept", "a position that the log does not know begins a new epoch: if it was trimmed, reading the table again would do", "trim", epochKept},
+		{"append proves nothing", "the reply to an append proves the table current as one to a proof does: without it there is a proof more", "guarded", appendProvesNothing},
+	}
+}
+
+// Limits returns what the protocol does not promise, each with a scope in which the model
+// shows it. They are no mutants: the Rule is what the README says of the limit.
+func Limits() []Mutant {
+	return []Mutant{
+		{"writer that dies", "without a guard, a process that dies between commit and append leaves the old value until it expires", "crash", keepsAllRules},
+		{"commit after the lease", "a commit that lands after the lease is not seen until the entry expires", "in doubt", leaseTooShort},
+		{"split brain", "while a server that was replaced takes itself for the primary, its processes do not see the writes of the others", "split", keepsAllRules},
+		{"mark lost", "if the server loses the mark of a write in doubt, others may serve what that changes until a process that knows the mark has noticed", "mark lost", keepsAllRules},
+		{"failover and back", "a server that is replaced and takes its place again before anybody has asked the other one is not known to have lost anything, if servers are told apart by run_id alone", "failover and back", keepsAllRules},
+	}
+}
+
 // system is the scope by that name with a rule broken.
 func (m Mutant) system(scope string) (x *system, ok bool) {
-	for _, s := range Scopes() {
+	for _, s := range append(Scopes(), limits()...) {
 		if s.Name == scope {
 			return &system{s, m.fault}, true
 		}

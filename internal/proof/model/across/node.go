@@ -47,7 +47,7 @@ func (x *step) prove(i uint8, n *node) bool {
 		if n.applying.by != byNobody {
 			return false
 		}
-		if s.losses > 0 && x.choose(2) == 1 {
+		if x.drops && s.losses > 0 && x.choose(2) == 1 {
 			s.losses--
 			x.say("the reply to the proof is lost")
 			x.unwait(p.reply.covers)
@@ -174,7 +174,7 @@ func (x *step) done(i uint8, n *node, reached bool) {
 	by := n.applying.by
 	n.applying = applying{by: byNobody}
 	w := &n.view
-	if reached && r.serial == w.serial && !w.dead && (r.whole || x.fault == hitsBeforeMarks) {
+	if reached && (by == byProof || x.fault != appendProvesNothing) && r.serial == w.serial && !w.dead && (r.whole || x.fault == hitsBeforeMarks) {
 		w.proven = true
 		w.since = max(w.since, r.sent)
 		n.covered |= r.covered
@@ -283,7 +283,7 @@ func (x *step) askAnew(i uint8, n *node) bool {
 		return false
 	}
 	v := x.serverOf(n)
-	if !x.isWhole(v) || v.epoch == n.view.epoch || x.fault == epochNotComparedAndSet {
+	if !x.isWhole(v) || v.epoch == n.view.epoch && x.fault != epochKept {
 		x.begin(v)
 	}
 	*p = snapshot{here: true, epoch: v.epoch, id: v.head, words: v.words, marks: v.marks}

@@ -14,15 +14,17 @@ type Scope struct {
 	cached  uint8 // keys whose version 0 is in every store at the start, as a set
 	tiered  uint8 // keys whose version 0 is in the second tier
 	bound   bound
-	losses  uint8 // messages that may be lost
-	tier2   bool  // there is a second tier
-	adopts  bool  // reads adopt outcomes that are about to be stored
-	steps   bool  // a look at the view and one at its words are two steps
-	linear  bool  // writes are guarded: reads are to be linearizable, all keys together
-	marked  bool  // at the start the first write is in doubt, and has returned
-	flushed bool  // the server has lost everything since
-	large   bool  // it takes seconds
-	deep    bool  // it takes a minute or more
+	losses  uint8   // messages that may be lost
+	tier2   bool    // there is a second tier
+	adopts  bool    // reads adopt outcomes that are about to be stored
+	steps   bool    // a look at the view and one at its words are two steps
+	linear  bool    // writes are guarded: reads are to be linearizable, all keys together
+	marked  bool    // at the start the first write is in doubt, and has returned
+	failed  bool    // at the start another server has lost a record that the nodes have applied, and is what they talk to
+	drops   bool    // replies to proofs may be lost as well as those to appends
+	before  []event // have happened at the start
+	large   bool    // it takes seconds, and under the race detector far more
+	deep    bool    // it takes a minute or more
 }
 
 // bound is when an invalidation must be seen in other processes.
@@ -76,8 +78,18 @@ const (
 
 // happen takes the next event. It reports whether there is one to take.
 func (x *step) happen(i uint8, a *actor, p *actorOf) bool {
+	if !x.happens(p.events[a.i]) {
+		return false
+	}
+	if a.i++; int(a.i) == len(p.events) {
+		*a = actor{at: over}
+	}
+	return true
+}
+
+// happens has an event happen, if it can.
+func (x *step) happens(e event) bool {
 	s := x.s
-	e := p.events[a.i]
 	switch e.do {
 	case replicates:
 		s.other = s.server
@@ -134,9 +146,6 @@ func (x *step) happen(i uint8, a *actor, p *actorOf) bool {
 		s.nodes[e.arg].split = true
 		x.say("is what %s talks to, with %s", x.nodes[e.arg].name, x.holds(&s.other))
 	}
-	if a.i++; int(a.i) == len(p.events) {
-		*a = actor{at: over}
-	}
 	return true
 }
 
@@ -161,7 +170,7 @@ func Scopes() []Scope {
 			actors: []actorOf{writer("writer", 0, plain), reader("reader of A", 0, read{}), reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{})},
 		},
 		{
-			Name: "two writers", Why: "D = 0: writes in two processes, and reads in both",
+			Name: "two writers", large: true, Why: "D = 0: writes in two processes, and reads in both",
 			keys: one, words: one, depends: tag, nodes: []place{a, b}, cached: 1, bound: atOnce,
 			actors: []actorOf{writer("writer of A", 0, plain), writer("writer of B", 1, plain), reader("reader of A", 0, read{}), reader("reader of B", 1, read{})},
 		},
@@ -177,7 +186,7 @@ func Scopes() []Scope {
 		},
 		{
 			Name: "time", Why: "D is a tick: proofs are lost, and time passes",
-			keys: one, words: one, depends: tag, nodes: []place{a, eager(b, 2)}, cached: 1, bound: oneTick, losses: 1,
+			keys: one, words: one, depends: tag, nodes: []place{a, eager(b, 2)}, cached: 1, bound: oneTick, losses: 1, drops: true,
 			actors: []actorOf{writer("writer", 0, plain), reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{}), happens("clock", event{do: passesTime}, event{do: passesTime}, event{do: passesTime})},
 		},
 		{
@@ -186,7 +195,7 @@ func Scopes() []Scope {
 			actors: []actorOf{writer("writer", 0, plain), reader("reader of A", 0, read{}), reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{})},
 		},
 		{
-			Name: "nested", Why: "a load that makes another cached read while records are being applied, and writes of its own process over a gap",
+			Name: "nested", large: true, Why: "a load that makes another cached read while records are being applied, and writes of its own process over a gap",
 			keys: []string{"post(7)", "page(7)"}, words: []string{"post(7)", "post(8)"}, depends: []words{word0, word0}, nodes: []place{a, eager(b, 1)}, cached: 1,
 			actors: []actorOf{
 				writer("writer of A", 0, &write{words: word0, keys: []uint8{0, 1}}), writer("writer of B", 1, &write{words: word1, gap: true}),
@@ -210,8 +219,13 @@ func Scopes() []Scope {
 			},
 		},
 		{
+			Name: "failed over", Why: "the server was replaced by one that lacks the last record, which the processes know",
+			keys: one, words: one, depends: tag, nodes: []place{a, b}, cached: 1, bound: atOnce, failed: true,
+			actors: []actorOf{writer("writer", 0, plain), reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{})},
+		},
+		{
 			Name: "failover, two writers", Why: "the same with writes before and after",
-			keys: one, words: []string{"post(7)", "post(8)"}, depends: tag, nodes: []place{a, eager(b, 1)}, cached: 1, large: true,
+			keys: one, words: []string{"post(7)", "post(8)"}, depends: tag, nodes: []place{a, b}, cached: 1, bound: atOnce, deep: true,
 			actors: []actorOf{
 				writer("writer 1", 0, plain), writer("writer 2", 0, &write{words: word1}), reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{}),
 				happens("replica", event{do: replicates}, event{do: failsOver}),
@@ -219,19 +233,33 @@ func Scopes() []Scope {
 		},
 		{
 			Name: "flush", Why: "the server loses everything, and an epoch begins during loads and between an append and its reply",
-			keys: one, words: one, depends: tag, nodes: []place{eager(a, 1), eager(b, 1)}, tier2: true, steps: true, cached: 1,
+			keys: one, words: one, depends: tag, nodes: []place{a, eager(b, 1)}, tier2: true, steps: true, cached: 1,
 			actors: []actorOf{
 				writer("writer", 0, plain), reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
 				happens("server", event{do: flushes}),
 			},
 		},
 		{
-			Name: "trim", Why: "the log is trimmed while a process has not applied all of it, and has a write in doubt",
-			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true}}, marked: true, marks: [maxMarks]words{word0}, bound: atOnce,
+			Name: "flush, one process", Why: "the same with reads in the process that writes alone, which hold a table that is replaced",
+			keys: one, words: one, depends: tag, nodes: []place{eager(a, 1)}, steps: true, cached: 1,
+			actors: []actorOf{
+				writer("writer", 0, plain), reader("reader 1", 0, read{}), reader("reader 2", 0, read{}), happens("server", event{do: flushes}),
+			},
+		},
+		{
+			Name: "read anew", Why: "two processes that read the table of an epoch that begins, while one of them writes",
+			keys: one, words: one, depends: tag, nodes: []place{{name: "A", cold: true}, {name: "B", cold: true}}, tier2: true, before: []event{{do: flushes}},
+			actors: []actorOf{
+				writer("writer", 0, plain), reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
+			},
+		},
+		{
+			Name: "trim", large: true, Why: "the log was trimmed when a process had not applied all of it, and has a write in doubt",
+			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true}}, marked: true, before: []event{{do: trims}}, marks: [maxMarks]words{word0}, bound: atOnce,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),
-				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{}),
-				happens("server", event{do: trims}), happens("crash", event{do: crashes}),
+				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{after: 3}),
+				happens("crash", event{do: crashes}),
 			},
 		},
 		{
@@ -244,7 +272,7 @@ func Scopes() []Scope {
 		},
 		{
 			Name: "in doubt, flushed", Why: "the same, and the server has lost everything, the mark too, which another process knows",
-			keys: one, words: one, depends: tag, nodes: []place{gone(a), eager(b, 1)}, marked: true, flushed: true, marks: [maxMarks]words{word0}, bound: atOnce,
+			keys: one, words: one, depends: tag, nodes: []place{gone(a), eager(b, 1)}, marked: true, before: []event{{do: flushes}}, marks: [maxMarks]words{word0}, bound: atOnce,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),
 				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{}),
@@ -259,8 +287,8 @@ func Scopes() []Scope {
 			},
 		},
 		{
-			Name: "undelivered, flushed", Why: "the same, and the server has lost everything", large: true,
-			keys: one, words: one, depends: tag, nodes: []place{eager(a, 1), eager(b, 1)}, losses: 1, tier2: true, flushed: true,
+			Name: "undelivered, flushed", large: true, Why: "the same, and the table is read anew",
+			keys: one, words: one, depends: tag, nodes: []place{{name: "A", cold: true}, {name: "B", cold: true}}, losses: 1, tier2: true, before: []event{{do: flushes}},
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, loses: true}),
 				reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
@@ -275,7 +303,7 @@ func Scopes() []Scope {
 			},
 		},
 		{
-			Name: "guarded", Why: "linearizability: D = 0, and reads in two processes of two keys that one guarded write changes in a third",
+			Name: "guarded", large: true, Why: "linearizability: D = 0, and reads in two processes of two keys that one guarded write changes in a third",
 			keys: []string{"post(7)", "page(7)"}, words: one, depends: []words{word0, word0}, nodes: []place{a, b, c}, marks: [maxMarks]words{word0}, cached: 1 << 1, bound: atOnce, linear: true,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0, 1}, mark: 1, guarded: true}),
@@ -283,11 +311,19 @@ func Scopes() []Scope {
 			},
 		},
 		{
-			Name: "guarded, three readers", Why: "the same with a third reader", large: true,
+			Name: "guarded, three readers", Why: "the same with a third reader", deep: true,
 			keys: []string{"post(7)", "page(7)"}, words: one, depends: []words{word0, word0}, nodes: []place{a, b}, marks: [maxMarks]words{word0}, cached: 1 << 1, bound: atOnce, linear: true,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0, 1}, mark: 1, guarded: true}),
 				reader("reader 1 of A", 0, read{}), reader("reader 2 of B", 1, read{key: 1}), reader("reader 3 of B", 1, read{key: 1}),
+			},
+		},
+		{
+			Name: "guarded, three in turn", large: true, Why: "the same with three readers in one process, of which the third reads when the second has",
+			keys: []string{"post(7)", "page(7)"}, words: one, depends: []words{word0, word0}, nodes: []place{a, b}, marks: [maxMarks]words{word0}, cached: 1 << 1, bound: atOnce, linear: true,
+			actors: []actorOf{
+				writer("writer", 0, &write{words: word0, keys: []uint8{0, 1}, mark: 1, guarded: true}),
+				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{key: 1}), reader("reader 3 of B", 1, read{key: 1, after: 3}),
 			},
 		},
 		{
@@ -299,11 +335,11 @@ func Scopes() []Scope {
 			},
 		},
 		{
-			Name: "guarded, renewed", Why: "a mark that is renewed while another process ends the lease that is over",
+			Name: "guarded, renewed", large: true, Why: "a mark that is renewed while another process ends the lease that is over",
 			keys: []string{"post(7)", "page(7)"}, words: one, depends: []words{word0, word0}, nodes: []place{a, b}, marks: [maxMarks]words{word0}, cached: 1 << 1, bound: atOnce, linear: true,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0, 1}, mark: 1, guarded: true, renews: true}),
-				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{key: 1}), reader("reader 3 of B", 1, read{key: 1}),
+				reader("reader 1 of B", 1, read{key: 1}), reader("reader 2 of B", 1, read{after: 2}), reader("reader 3 of B", 1, read{key: 1, after: 3}),
 			},
 		},
 		{
@@ -312,6 +348,42 @@ func Scopes() []Scope {
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0, 1}, mark: 1, guarded: true}),
 				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{key: 1}), happens("crash", event{do: crashes}),
+			},
+		},
+	}
+}
+
+// limits are the scopes of which more is expected than is promised.
+func limits() []Scope {
+	one := []string{"post(7)"}
+	tag := []words{word0}
+	a, b := place{name: "A"}, place{name: "B"}
+	plain := &write{words: word0, keys: []uint8{0}}
+	return []Scope{
+		{
+			Name: "crash", Why: "a writer that dies between its commit and its record, and is not guarded",
+			keys: one, words: one, depends: tag, nodes: []place{a, b}, cached: 1,
+			actors: []actorOf{writer("writer", 0, plain), happens("crash", event{do: crashes})},
+		},
+		{
+			Name: "split", Why: "a replica takes itself for the primary, and so does the primary",
+			keys: one, words: one, depends: tag, nodes: []place{a, b}, bound: atOnce,
+			actors: []actorOf{writer("writer", 0, plain), reader("reader 1", 1, read{}), reader("reader 2", 1, read{after: 2}), reader("reader 3", 1, read{after: 3}), happens("replica", event{do: splits, arg: 1})},
+		},
+		{
+			Name: "mark lost", Why: "the server has lost a mark that only the process of the write knows, which has not noticed yet",
+			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true, proofs: 1}}, marked: true, before: []event{{do: flushes}}, marks: [maxMarks]words{word0}, bound: atOnce,
+			actors: []actorOf{
+				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),
+				reader("reader 1", 1, read{}), reader("reader 2", 1, read{after: 3}),
+			},
+		},
+		{
+			Name: "failover and back", Why: "the server is replaced by a replica that lags, and takes its place again with what that has, before either was asked anything",
+			keys: one, words: one, depends: tag, nodes: []place{a, b}, cached: 1, bound: atOnce,
+			actors: []actorOf{
+				writer("writer", 0, plain), reader("reader", 1, read{}),
+				happens("replica", event{do: replicates}, event{do: failsOver}, event{do: failsBack}),
 			},
 		},
 	}

@@ -303,8 +303,18 @@ func (x *system) Start() state {
 			}
 		}
 	}
-	if x.flushed {
-		s.server = server{run: 1}
+	if x.failed {
+		s.records[1] = record{number: start + 1, previous: 1}
+		s.written = 2
+		for i := range x.nodes {
+			s.nodes[i].view.at, s.nodes[i].view.id = start+1, 2
+		}
+		s.runs = 2
+		s.server.run = 2
+	}
+	for _, e := range x.before {
+		st := step{system: x, s: &s}
+		st.happens(e)
 	}
 	return s
 }
