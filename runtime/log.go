@@ -192,6 +192,12 @@ func (l *sharedLog) doubtMark(m marks) LogMark {
 
 // enqueue leaves something to the follower. l.mu is held.
 func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int) {
+	l.putBack(stale, doubt, release, writes)
+	l.nudge()
+}
+
+// putBack adds something to the queue. l.mu is held.
+func (l *sharedLog) putBack(stale, doubt marks, release []LogRelease, writes int) {
 	q := &l.queue
 	before := q.stale
 	q.writes += writes
@@ -201,7 +207,6 @@ func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int
 		q.release = append(q.release, release...) // else their leases end them
 	}
 	l.table.remark(before, q.stale)
-	l.nudge()
 }
 
 // deliver tells the log what is queued. What others fail to deliver meanwhile comes
@@ -225,7 +230,7 @@ func (l *sharedLog) deliver() error {
 		l.mu.Lock()
 		l.sent = undelivered{}
 		if err != nil {
-			l.enqueue(q.stale, q.doubt, q.release, q.writes)
+			l.putBack(q.stale, q.doubt, q.release, q.writes)
 		}
 		l.table.remark(q.stale, marks{}) // if it was told, applying the record has raised the words
 		l.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 	"github.com/cachegen/cachegen/runtime/cachetest"
 )
 
-var programs = flag.Int("programs", 10, "random programs of several processes, of each kind")
+var programs = flag.Int("programs", 3, "random programs of several processes, of each kind")
 
 // A kind is what the processes of a world are promised.
 type kind struct {
