@@ -7,6 +7,13 @@
 // writes, also in transactions and while the database is down, shows what the cache
 // did at every step and how long it took, and compares everything it reads with the
 // database. It exits with status 1 at the first difference.
+//
+//	go run ./example -visit -redis 127.0.0.1:6379
+//
+// makes one to a blog that several processes serve, which share what they cache by way
+// of that Redis or Valkey; without -visit, it lets visitors read and write there until
+// it is interrupted, and shows what each process counts. It uses keys of a namespace of
+// its own, cachegen-example, and changes no others.
 package main
 
 import (
@@ -15,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -33,30 +41,56 @@ var options = []cacheruntime.Option{
 
 func main() {
 	visiting := flag.Bool("visit", false, "make a scripted visit to the blog, and check the cache at every step")
+	server := flag.String("redis", "", "let several processes serve the blog, and share what they cache on the Redis at this `address`")
+	serving := flag.Bool("process", false, "be one of those processes: what to do is read from the standard input")
 	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), usage) }
 	flag.Parse()
 	if flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if !*visiting {
+	if !*visiting && !*serving && *server == "" {
 		fmt.Print(usage)
 		return
 	}
-	// A closed pipe is an error of the report, so that the visit can clean up.
-	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := visit.Run(ctx, os.Stdout, options...)
-	stop()
-	if err != nil {
+	if err := run(*visiting, *serving, *server); err != nil {
 		fmt.Fprintln(os.Stderr, "example:", err)
 		os.Exit(1)
 	}
 }
 
+func run(visiting, serving bool, server string) error {
+	// A closed pipe is an error of the report, so that the visit can clean up.
+	signal.Ignore(syscall.SIGPIPE)
+	if serving {
+		signal.Ignore(os.Interrupt) // who started this process ends it
+		return visit.Serve(os.Stdin, os.Stdout, options...)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if server == "" {
+		return visit.Run(ctx, os.Stdout, options...)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	processes := visit.Processes{Redis: server, Command: func() *exec.Cmd {
+		cmd := exec.Command(program, "-process")
+		cmd.Stderr = os.Stderr
+		return cmd
+	}}
+	if visiting {
+		return visit.RunProcesses(ctx, os.Stdout, processes)
+	}
+	return visit.Live(ctx, os.Stdout, processes)
+}
+
 const usage = `A small blog on SQLite, with a cache in front of its repositories.
 
   go run ./example -visit                       visit it, and see what the cache does
+  go run ./example -visit -redis 127.0.0.1:6379 visit several processes that share a Redis
+  go run ./example -redis 127.0.0.1:6379        let visitors read and write there, for as long as you like
   go test -bench Hit -benchmem ./example/...    measure cached reads beside the database
 
 What is cached is said by the //cache: directives in example/blog; the code that

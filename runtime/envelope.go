@@ -123,35 +123,59 @@ func (e *entry) parse(data []byte) bool {
 
 // hitTest tells why the entry must not be kept as current, or "" if it may be. An
 // entry that has only expired is one that was not invalidated.
-func (e *entry) hitTest(c *Cache) Reason { return e.hitTestIn(c, c.view()) }
+func (e *entry) hitTest(c *Cache) Reason {
+	reason, _ := e.hitTestIn(c, c.view())
+	return reason
+}
 
-func (e *entry) hitTestIn(c *Cache, view *table) Reason {
-	if reason := view.test(e.epoch, e.asOf, e.slots); reason != "" {
-		return reason
-	}
-	if e.soft != never {
-		e.seen = c.now().UnixNano()
+// hitTestIn is hitTest in a table. It returns the time as well, if it had to look at it.
+func (e *entry) hitTestIn(c *Cache, view *table) (reason Reason, now time.Time) {
+	if reason = view.test(e.epoch, e.asOf, e.slots); reason == "" && e.soft != never {
+		now = c.now()
+		e.seen = now.UnixNano()
 		if e.seen >= e.soft {
-			return ReasonExpired
+			reason = ReasonExpired
 		}
+	}
+	return reason, now
+}
+
+// serveTest tells why the entry must not be served as current, or "" if it may be. Where
+// processes share a log, what is known of it has to be current as well. With D = 0 it
+// waits for that. For since see sharedLog.test.
+func (e *entry) serveTest(ctx context.Context, c *Cache, since uint64) Reason {
+	l := c.log
+	switch {
+	case l == nil:
+		return e.hitTest(c)
+	case l.bound == 0:
+		return l.test(ctx, since, func(view *table) Reason {
+			reason, _ := e.hitTestIn(c, view)
+			return reason
+		})
+	}
+	// As l.test does, but the time is looked at only once.
+	view := c.view()
+	proven := view.proven.Load()
+	reason, now := e.hitTestIn(c, view)
+	switch {
+	case reason != "":
+		return reason
+	case now.IsZero() || c.clock != nil:
+		now = time.Now()
+	}
+	if !l.isCurrent(proven, 0, now) {
+		return ReasonCutOff
 	}
 	return ""
 }
 
-// serveTest tells why the entry must not be served as current, or "" if it may be: to
-// a read that began then, or begins now if that is zero. Where processes share a log,
-// what is known of it has to be current as well. With D = 0 it waits for that.
-func (e *entry) serveTest(ctx context.Context, c *Cache, began time.Time) Reason {
-	if c.log == nil {
-		return e.hitTest(c)
-	}
-	return c.log.test(ctx, began, func(view *table) Reason { return e.hitTestIn(c, view) })
-}
-
 // staleTest reports whether the value of an entry that has expired may be served
-// if there is no better one: it was not invalidated, and is not too old.
-func (e *entry) staleTest(ctx context.Context, c *Cache) bool {
-	return c.test(ctx, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) }) == "" && (e.hard == never || c.now().UnixNano() < e.hard)
+// if there is no better one: it was not invalidated, and is not too old. For since see
+// sharedLog.test.
+func (e *entry) staleTest(ctx context.Context, c *Cache, since uint64) bool {
+	reason := c.test(ctx, since, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) })
+	return reason == "" && (e.hard == never || c.now().UnixNano() < e.hard)
 }
 
 // outcome is that of a call which is answered with the entry.

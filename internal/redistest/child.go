@@ -114,7 +114,8 @@ func (c *Process) start(args []string) error {
 	}
 	// No test runs in a child whose TestMain does not call Main.
 	cmd := exec.Command(self, append([]string{"-test.run=^$", "--"}, args...)...)
-	cmd.Env = append(os.Environ(), childName+"="+c.name)
+	// The race detector need not wait a second before it lets a process end.
+	cmd.Env = append(os.Environ(), childName+"="+c.name, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	stderr, err := os.Create(c.stderr)
 	if err != nil {
 		return err

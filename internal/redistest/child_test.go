@@ -36,6 +36,7 @@ func talk(io *ChildIO) {
 }
 
 func TestChild(t *testing.T) {
+	t.Parallel()
 	c := Child(t, "echo", "a", "-b", "--")
 	for _, line := range []string{"one", "", "%d", strings.Repeat("long", 1<<17)} {
 		if got, want := c.Ask("%s", line), "a,-b,-- "+line; got != want {
@@ -53,6 +54,7 @@ func TestChild(t *testing.T) {
 }
 
 func TestChildSaysMore(t *testing.T) {
+	t.Parallel()
 	c := Child(t, "talk")
 	c.Send("3")
 	for i := range 3 {
@@ -61,7 +63,7 @@ func TestChildSaysMore(t *testing.T) {
 		}
 	}
 	// What nobody hears does not keep it from ending: more than a pipe holds.
-	Child(t, "talk").Send("100000")
+	Child(t, "talk").Send("20000")
 }
 
 func TestChildPrints(t *testing.T) {
@@ -71,6 +73,7 @@ func TestChildPrints(t *testing.T) {
 }
 
 func TestChildKill(t *testing.T) {
+	t.Parallel()
 	c := Child(t, "talk")
 	c.Send("1")
 	if got := c.Receive(); got != "0" {
@@ -87,6 +90,7 @@ func TestChildKill(t *testing.T) {
 }
 
 func TestChildStop(t *testing.T) {
+	t.Parallel()
 	c := Child(t, "echo")
 	c.Ask("alive")
 	c.Stop()

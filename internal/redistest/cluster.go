@@ -17,7 +17,7 @@ type Cluster struct {
 
 // StartCluster starts a cluster of n nodes, three at least, and returns when all of them
 // say that it is up, which takes over two seconds: no node that has just started believes
-// that any sooner. The arguments are for every node.
+// that any sooner. The arguments are for every node. It takes Redis 7 or Valkey.
 //
 // Nodes send clients to each other's own addresses: for a client to go through proxies
 // its dialer must replace them.

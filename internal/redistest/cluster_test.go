@@ -6,7 +6,7 @@ import (
 )
 
 func TestCluster(t *testing.T) {
-	t.Parallel() // It is slow to believe that it is up.
+	t.Parallel()
 	c := StartCluster(t, 3)
 	seen := make(map[*Server]bool)
 	for _, key := range []string{"a", "b", "c", "d", "e", "f", "{a}1", "{a}2"} {

@@ -58,6 +58,7 @@ func ends(d Direction, client, server *link) (from, to *link) {
 }
 
 func eachDirection(t *testing.T, test func(*testing.T, Direction)) {
+	t.Parallel()
 	t.Run("to the server", func(t *testing.T) { test(t, ToServer) })
 	t.Run("to the client", func(t *testing.T) { test(t, ToClient) })
 }
@@ -176,6 +177,7 @@ func TestProxyDrop(t *testing.T) {
 }
 
 func TestProxyDropsWhatIsHeldBack(t *testing.T) {
+	t.Parallel()
 	b := startBackend(t)
 	p := StartProxy(t, b.addr())
 	client, server := b.connect(p)
@@ -233,6 +235,7 @@ func TestProxyWithoutServer(t *testing.T) {
 
 // The reply of a command that was carried out is lost.
 func TestProxyBeforeRedis(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	p := StartProxy(t, s.Addr())
 	client := dial(t, p.Addr())

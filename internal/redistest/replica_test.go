@@ -1,8 +1,12 @@
 package redistest
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestReplica(t *testing.T) {
+	t.Parallel()
 	primary := Start(t)
 	primary.Do("SET", "key", "before")
 	replica := StartReplica(t, primary)
@@ -37,12 +41,17 @@ func TestReplica(t *testing.T) {
 }
 
 func TestReplicaBehind(t *testing.T) {
+	t.Parallel()
 	primary := Start(t)
 	proxy := StartProxy(t, primary.Addr())
 	replica := Start(t)
 	replica.Follow(proxy.Addr())
+	proxy.Delay(ToClient, 200*time.Millisecond)
 	primary.Do("SET", "key", "seen")
 	replica.CatchUp(primary)
+	if got := replica.Do("GET", "key"); got != "seen" {
+		t.Errorf("got %v from a replica that has caught up", got)
+	}
 
 	proxy.Block(ToClient)
 	primary.Do("SET", "key", "not seen")

@@ -14,6 +14,7 @@ import (
 )
 
 func TestDo(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	for _, c := range []struct {
 		args []string
@@ -108,6 +109,7 @@ func (l *link) closed() {
 }
 
 func TestPause(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	before := dial(t, s.Addr())
 	before.say("PING\r\n")
@@ -126,6 +128,7 @@ func TestPause(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	conn := dial(t, s.Addr())
 	s.Pause()
@@ -174,6 +177,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestEnd(t *testing.T) {
+	t.Parallel()
 	var addrs []string
 	t.Run("servers", func(t *testing.T) {
 		running, paused, dead := Start(t), Start(t), Start(t)
@@ -190,6 +194,7 @@ func TestEnd(t *testing.T) {
 }
 
 func TestLogOfFailure(t *testing.T) {
+	t.Parallel()
 	r := rehearse(t, func(tb testing.TB) {
 		Start(tb)
 		tb.Errorf("a failure")
@@ -203,6 +208,7 @@ func TestLogOfFailure(t *testing.T) {
 }
 
 func TestBadArgument(t *testing.T) {
+	t.Parallel()
 	r := rehearse(t, func(tb testing.TB) { Start(tb, "--no-such-option", "1") })
 	if r.skipped {
 		t.Skip(r.said.String())
@@ -213,6 +219,7 @@ func TestBadArgument(t *testing.T) {
 }
 
 func TestPortTaken(t *testing.T) {
+	t.Parallel()
 	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)
@@ -281,6 +288,7 @@ func deserter(io *ChildIO) {
 }
 
 func TestServersEndWithTheTestBinary(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux ends a process with its parent")
 	}

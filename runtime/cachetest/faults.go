@@ -73,6 +73,8 @@ type link struct {
 	faults       Faults
 }
 
+func (l *link) heal() { l.cut, l.stalled = false, false }
+
 func (l *link) request(call string) Fate {
 	if l.faults.Request == nil {
 		return Fate{}

@@ -68,10 +68,14 @@ func NewShared(t testing.TB) *Shared {
 		most:    defaultMost,
 	}
 	t.Cleanup(func() {
-		s.Heal()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.ended = true
+		s.link = link{}
+		for _, t := range s.tiers {
+			t.link = link{}
+		}
+		s.settle()
 	})
 	return s
 }
@@ -103,20 +107,22 @@ func (s *Shared) Stall() {
 	s.link.stalled = true
 }
 
-// Heal ends all that [Shared.Cut], [Shared.Stall], [Shared.SetFaults] and the methods
-// of that name of a [Tier] have begun. What was lost stays lost.
+// Heal ends all that [Shared.Cut], [Shared.Stall], [Tier.Cut] and [Tier.Stall] have
+// begun. What was lost stays lost. What [Shared.SetFaults] and [Tier.SetFaults] have
+// asked for goes on.
 func (s *Shared) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.link = link{}
+	s.link.heal()
 	for _, t := range s.tiers {
-		t.link = link{}
+		t.link.heal()
 	}
 	s.settle()
 }
 
 // SetFaults says what goes wrong from now on for all processes. If a process has
-// faults of its own as well, both happen to its calls, its own ones first.
+// faults of its own as well, both happen to its calls, its own ones first. The zero
+// Faults are none.
 func (s *Shared) SetFaults(faults Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -586,7 +586,7 @@ func TestSharedForges(t *testing.T) {
 	}
 	expectEntry(t, p, "k", "x")
 	p.prove(cacheruntime.LogPosition{Epoch: at.Epoch, Number: 1, ID: shared.Records()[0].ID})
-	p.Heal()
+	p.SetFaults(cachetest.Faults{})
 	again := p.prove(cacheruntime.LogPosition{Epoch: at.Epoch, Number: 1, ID: shared.Records()[0].ID})
 	if diff := cmp.Diff(whole, again); diff != "" {
 		t.Errorf("the log has changed:\n%s", diff)

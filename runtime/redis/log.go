@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -19,6 +20,7 @@ const (
 	waitFor = 2 * time.Second
 	// snapshotTimeouts is how many times LogTimeout a snapshot gets.
 	snapshotTimeouts = 10
+	snapshotAttempts = 20
 )
 
 // Append appends a record; see [cacheruntime.Shared]. If log, table and marks do not fit
@@ -69,17 +71,39 @@ func (t *Tier) Prove(ctx context.Context, from cacheruntime.LogPosition) (cacher
 //
 // It costs one round trip in which up to 8 MiB are sent.
 func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.LogSnapshot, error) {
-	args := append(candidate(), string(little.AppendUint64(nil, condemned)))
-	reply, err := call(ctx, t, snapshotTimeouts*t.options.LogTimeout, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
-		// A connection of its own, as a blocking command has it, is not held up by the
-		// many bytes to come.
-		return t.client.Do(ctx, t.client.B().Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.log))).
-			Keys(t.log...).Args(args...).Blocking()).ToArray()
+	snapshot, err := call(ctx, t, snapshotTimeouts*t.options.LogTimeout, func(ctx context.Context) (cacheruntime.LogSnapshot, error) {
+		for range snapshotAttempts {
+			snapshot, ok, err := t.trySnapshot(ctx, condemned)
+			if ok || err != nil {
+				return snapshot, err
+			}
+		}
+		return cacheruntime.LogSnapshot{}, fmt.Errorf("it changed during each of %d attempts", snapshotAttempts)
 	})
 	if err != nil {
-		return cacheruntime.LogSnapshot{}, t.explain("taking a snapshot of the log", err)
+		err = t.explain("taking a snapshot of the log", err)
 	}
-	return decodeSnapshot(reply)
+	return snapshot, err
+}
+
+// trySnapshot takes a snapshot, unless a record gets between the commands that it takes.
+// Redis carries them out together if it receives them together, as it mostly does. A
+// transaction would see to it, but is refused when the memory limit is reached.
+func (t *Tier) trySnapshot(ctx context.Context, condemned uint64) (snapshot cacheruntime.LogSnapshot, ok bool, err error) {
+	b := t.client.B()
+	replies := t.client.DoMulti(ctx,
+		// A connection of its own, as a blocking command has it, is not held up by the
+		// many bytes to come.
+		b.Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.log))).Keys(t.log...).
+			Args(append(candidate(), string(little.AppendUint64(nil, condemned)))...).Blocking(),
+		// Not marked as the read-only command that it is: it is not for replicas.
+		b.Arbitrary("GETRANGE").Keys(t.log[1]).Args("0", strconv.Itoa(headerSize+8*cacheruntime.SharedTableSize)).Build())
+	state, err1 := replies[0].ToArray()
+	table, err2 := replies[1].ToString()
+	if err := cmp.Or(err1, err2); err != nil {
+		return snapshot, false, err
+	}
+	return decodeSnapshot(state, table)
 }
 
 // Wait waits for records after from, for two seconds at most; see [cacheruntime.Shared].
@@ -114,7 +138,11 @@ func (t *Tier) reply(ctx context.Context, doing string, script *rueidis.Lua, fro
 	if err != nil {
 		return cacheruntime.LogReply{}, t.explain(doing, err)
 	}
-	return decodeReply(reply, from)
+	r, err := decodeReply(reply, from)
+	if err != nil {
+		return cacheruntime.LogReply{}, t.explain(doing, err)
+	}
+	return r, nil
 }
 
 // decodeReply decodes what the function reply of the scripts returns.
@@ -156,34 +184,37 @@ func decodeReply(reply []rueidis.RedisMessage, from cacheruntime.LogPosition) (c
 	return r, nil
 }
 
-// decodeSnapshot decodes what the script snapshot returns.
-func decodeSnapshot(reply []rueidis.RedisMessage) (cacheruntime.LogSnapshot, error) {
+// decodeSnapshot decodes what the script snapshot returns, and the table, if it is of the
+// same position.
+func decodeSnapshot(reply []rueidis.RedisMessage, table string) (snapshot cacheruntime.LogSnapshot, ok bool, err error) {
 	var none cacheruntime.LogSnapshot
-	if len(reply) != 6 {
-		return none, malformed("a snapshot")
+	if len(reply) != 5 {
+		return none, false, malformed("a snapshot")
 	}
 	at, err := decodePosition(reply)
 	if err != nil {
-		return none, err
+		return none, false, err
+	}
+	if len(table) < headerSize || table[positionOffset:positionOffset+positionSize] != string(appendPosition(nil, at)) {
+		return none, false, nil
 	}
 	cleared, err1 := decodeUint64(&reply[3])
-	table, err2 := reply[4].ToString()
-	marks, err3 := reply[5].AsStrSlice()
-	if err1 != nil || err2 != nil || err3 != nil || cleared > at.Number || len(marks)%2 != 0 {
-		return none, malformed("a snapshot")
+	marks, err2 := reply[4].AsStrSlice()
+	if err1 != nil || err2 != nil || cleared > at.Number || len(marks)%2 != 0 {
+		return none, false, malformed("a snapshot")
 	}
 	s := cacheruntime.LogSnapshot{At: at, Cleared: cleared}
-	if s.Words, err = decodeWords(table, at.Number); err != nil {
-		return none, err
+	if s.Words, err = decodeWords(table[headerSize:], at.Number); err != nil {
+		return none, false, err
 	}
 	for i := 0; i < len(marks); i += 2 {
 		mark, err := decodeMark(marks[i], marks[i+1])
 		if err != nil {
-			return none, err
+			return none, false, err
 		}
 		s.Marks = append(s.Marks, mark)
 	}
-	return s, nil
+	return s, true, nil
 }
 
 // decodePosition decodes the first three elements of a reply.

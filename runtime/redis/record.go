@@ -20,6 +20,9 @@ const (
 	maxRecords   = 1000    // of a reply, and one batch of 100 more
 	maxReply     = 1 << 20 // bytes, after which a reply has no more records
 
+	headerSize     = 144 // of the table
+	positionOffset = 16  // in it, of epoch, number and ID
+
 	idSize        = len(cacheruntime.LogID{})
 	positionSize  = 8 + 8 + idSize
 	prefixSize    = 1 + 8 + idSize     // of a record: version, number, id of the one before
@@ -140,7 +143,7 @@ func checkSlots(slots []uint32) error {
 
 // malformed returns the error of what is none of ours.
 func malformed(what string) error {
-	return fmt.Errorf("redis: %s: %w", what, cacheruntime.ErrMalformed)
+	return fmt.Errorf("%s: %w", what, cacheruntime.ErrMalformed)
 }
 
 // A decoder takes bytes that anybody may have written apart. After a failure it
@@ -281,9 +284,8 @@ func decodeWords(s string, at uint64) ([]uint64, error) {
 		s = s[:len(s)-8]
 	}
 	words := make([]uint64, len(s)/8)
-	d := decoder{rest: s}
 	for i := range words {
-		if words[i] = d.uint64(); words[i] > at {
+		if words[i] = little.Uint64([]byte(s[8*i : 8*i+8])); words[i] > at {
 			return nil, malformed("a word of the table")
 		}
 	}

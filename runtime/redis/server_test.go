@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -35,18 +37,24 @@ func startServer(t testing.TB, args ...string) *server {
 	if err != nil {
 		t.Skip("there is no redis-server")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
+	port := freePort(t)
 	s := &server{t: t, port: port, args: append([]string{path,
 		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir(), "--enable-debug-command", "yes",
 	}, args...)}
 	s.start()
 	t.Cleanup(s.stop)
 	return s
+}
+
+// freePort returns a port that nothing listens on.
+func freePort(t testing.TB) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
 }
 
 func (s *server) start() {
@@ -168,3 +176,27 @@ func (s *server) keys() map[string]string {
 	return all
 }
 
+// startCluster starts a cluster of three servers.
+func startCluster(t testing.TB) []*server {
+	t.Helper()
+	var nodes []*server
+	for range 3 {
+		nodes = append(nodes, startServer(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t))))
+	}
+	for i, node := range nodes {
+		first, last := i*16384/3, (i+1)*16384/3-1
+		node.do("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last))
+		node.do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+	}
+	for _, node := range nodes[1:] {
+		bus := node.args[slices.Index(node.args, "--cluster-port")+1]
+		nodes[0].do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(node.port), bus)
+	}
+	for _, node := range nodes {
+		eventually(t, "a cluster", func() bool {
+			info := node.text("CLUSTER", "INFO")
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3")
+		})
+	}
+	return nodes
+}

@@ -186,7 +186,7 @@ func call[T any](ctx context.Context, t *Tier, limit time.Duration, f func(conte
 // commands are what a user of Redis needs to be allowed.
 const commands = "+info +evalsha +eval +xread +getrange +set " +
 	"+get +del +strlen +setrange +hget +hset +hdel +hlen +hexists +hgetall +xadd +xrange +xrevrange " +
-	"+client|unblock +hello +ping +client|setinfo +cluster|slots +cluster|shards"
+	"+client|unblock +hello +ping +cluster|slots +cluster|shards"
 
 // explain says what an error of Redis means, and what was being done.
 func (t *Tier) explain(doing string, err error) error {
@@ -205,7 +205,7 @@ func (t *Tier) explain(doing string, err error) error {
 	case code == "CGREPLICA" || code == "READONLY":
 		return fmt.Errorf("redis: %s: commands of the log go to a replica, which cannot prove anything; "+
 			"connect to the primary, and send none but read-only commands to replicas: %w", doing, err)
-	case code == "NOPERM" || strings.Contains(text, "ACL failure"):
+	case code == "NOPERM" || strings.Contains(text, "user executing the script") || strings.Contains(text, "ACL failure"):
 		return fmt.Errorf("redis: %s: %w; the user needs the keys ~{%s}:* ~%s:* and the commands %s",
 			doing, err, t.options.Namespace, t.options.Namespace, commands)
 	}

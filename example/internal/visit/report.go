@@ -3,6 +3,7 @@ package visit
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -38,6 +39,18 @@ func (r *report) row(call, did, took string) {
 func (r *report) intro() {
 	r.printf("A visit to a blog on SQLite: what was called, what the cache did, and how long\n" +
 		"the caller waited, the tracing of every call included.\n")
+}
+
+// introProcesses says what follows if there are so many processes.
+func (r *report) introProcesses(n int) {
+	r.printf("A visit to a blog on SQLite that %d processes serve: what was called, what their caches\n"+
+		"did, and how long the caller waited. All answers are compared with the database.\n", n)
+}
+
+// introLive says what the figures are of.
+func (r *report) introLive(processes, visitors int) {
+	r.printf("A blog on SQLite, served by %d processes, each with %d visitors; one call in a thousand is\n"+
+		"a write. What each process has counted, every second until it is interrupted:\n\n", processes, visitors)
 }
 
 // chapter begins a part of the visit.
@@ -140,6 +153,37 @@ func (r *report) kept(answers []answer) {
 // compared says that so many reads agree with the database.
 func (r *report) compared(reads int) {
 	r.row(fmt.Sprintf("  all %d compared with the database", reads), "equal", "")
+}
+
+// tour shows what a process did for the reads of the tour.
+func (r *report) tour(process string, a Answer) {
+	var outcomes []cacheruntime.Event
+	for _, e := range a.Events {
+		outcomes = append(outcomes, cacheruntime.Event{Outcome: e.Outcome, Stored: true})
+	}
+	r.row(fmt.Sprintf("%s: %d reads", process, len(tour)), did(outcomes), duration(a.Took))
+}
+
+// behindBy shows for how long a process has served what was changed in another one.
+func (r *report) behindBy(d time.Duration) {
+	r.row("", "the last old one was asked for after", duration(max(d, 0)))
+}
+
+// staleness shows how long a process has read older versions, for each version.
+func (r *report) staleness(process string, reads int, behind []time.Duration) {
+	sorted := slices.Sorted(slices.Values(behind))
+	r.row(fmt.Sprintf("%s: %d reads", process, reads), "old for, half of the times at most", duration(sorted[len(sorted)/2]))
+	r.row("", fmt.Sprintf("and never longer than (%v are allowed)", bound), duration(sorted[len(sorted)-1]))
+}
+
+// figures shows what a process has counted.
+func (r *report) figures(process string, f Figures) {
+	r.printf("    %s  %6d hits  %5d shared hits  %5d misses  %5d loads  %4d records applied, %d of its own",
+		process, f.Hits+f.NegativeHits, f.SharedHits, f.Misses, f.Loads, f.Shared.Applied, f.Shared.Appended)
+	if n := f.Failed; n > 0 {
+		r.printf("  %d calls failed", n)
+	}
+	r.printf("\n")
 }
 
 // behind shows a change that the cache is not told of, and a read after it.

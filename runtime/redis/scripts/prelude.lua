@@ -1,5 +1,5 @@
 -- What all scripts of the log begin with. Before it stand the shebang line and the
--- constants FORMAT, SIZE, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARK_BYTES,
+-- constants FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARK_BYTES,
 -- MAX_RECORDS and MAX_REPLY, which script.go takes from the Go side.
 --
 -- KEYS   the log (a stream), the table (a string), the marks (a hash)
@@ -18,7 +18,7 @@ local call = redis.call
 local pack, unpack = struct.pack, struct.unpack
 local sub, byte = string.sub, string.byte
 
-local MAGIC, HEADER = 'cachegen', 144
+local MAGIC = 'cachegen'
 local LAST = 281474976710654 -- the position after it, 2^48 - 1, is the last there can be
 
 -- soft calls a command; nil if a key is of another type, which is not an error but

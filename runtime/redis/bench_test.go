@@ -1,0 +1,91 @@
+package redis
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+// measure makes a benchmark report how much time a call takes on a processor in the server,
+// which does not depend on how busy the machine is.
+func measure(b *testing.B, s *server) {
+	b.Helper()
+	used := func() float64 {
+		var seconds float64
+		for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
+			n, err := strconv.ParseFloat(infoField(s.text("INFO", "cpu"), field), 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			seconds += n
+		}
+		return seconds
+	}
+	before := used()
+	b.Cleanup(func() { b.ReportMetric((used()-before)*1e6/float64(b.N), "server-µs/op") })
+}
+
+func BenchmarkProve(b *testing.B) {
+	s := startServer(b)
+	tier := open(b, s)
+	at := mustSnapshot(b, tier, 0).At
+	measure(b, s)
+	for b.Loop() {
+		mustProve(b, tier, at)
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, slots := range []int{2, 20, 1000, maxSlots} {
+		b.Run(fmt.Sprintf("slots=%d", slots), func(b *testing.B) {
+			s := startServer(b)
+			tier := open(b, s)
+			at := mustSnapshot(b, tier, 0).At
+			r := record()
+			for i := range slots {
+				r.Slots = append(r.Slots, uint32(i)*(cacheruntime.SharedTableSize/maxSlots))
+			}
+			measure(b, s)
+			for b.Loop() {
+				r.ID = newID()
+				at = mustAppend(b, tier, at, r).Head
+			}
+		})
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	s := startServer(b)
+	tier := open(b, s)
+	at := mustSnapshot(b, tier, 0).At
+	mustAppend(b, tier, at, record(cacheruntime.SharedTableSize-1))
+	measure(b, s)
+	for b.Loop() {
+		mustSnapshot(b, tier, 0)
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	s := startServer(b)
+	tier := open(b, s)
+	mustSet(b, tier, cacheruntime.SharedEntry{Key: "k", Entry: make([]byte, 1000), TTL: time.Hour})
+	keys := []string{"k"}
+	b.Run("alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			mustGet(b, tier, keys...)
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetParallelism(64)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				mustGet(b, tier, keys...)
+			}
+		})
+	})
+}

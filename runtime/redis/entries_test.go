@@ -1,0 +1,376 @@
+package redis
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+func mustGet(t testing.TB, tier *Tier, keys ...string) [][]byte {
+	t.Helper()
+	entries, err := tier.Get(t.Context(), keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != len(keys) {
+		t.Fatalf("%d entries for %d keys", len(entries), len(keys))
+	}
+	return entries
+}
+
+func mustSet(t testing.TB, tier *Tier, entries ...cacheruntime.SharedEntry) {
+	t.Helper()
+	if err := tier.Set(t.Context(), entries); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEntries(t *testing.T) {
+	s := startServer(t)
+	tier, other := open(t, s), open(t, s, func(o *Options) { o.Namespace = "other" })
+	keys := []string{"a", "", "{", "}{", "{}", "{a}b", "\x00\r\n\xff", strings.Repeat("k", 1<<16)}
+	var entries []cacheruntime.SharedEntry
+	for i, key := range keys {
+		entries = append(entries, cacheruntime.SharedEntry{Key: key, Entry: []byte{byte(i), 0, '\n'}, TTL: time.Minute})
+	}
+	mustSet(t, tier, entries...)
+	got := mustGet(t, tier, append(keys, "missing")...)
+	for i := range keys {
+		if !bytes.Equal(got[i], entries[i].Entry) {
+			t.Errorf("%.20q: %q, want %q", keys[i], got[i], entries[i].Entry)
+		}
+	}
+	if got[len(keys)] != nil {
+		t.Errorf("a missing entry is %q", got[len(keys)])
+	}
+	for i, entry := range mustGet(t, other, keys...) {
+		if entry != nil {
+			t.Errorf("%.20q: %q in another namespace", keys[i], entry)
+		}
+	}
+	mustSet(t, tier, cacheruntime.SharedEntry{Key: "a", Entry: []byte("new"), TTL: time.Minute})
+	if got := mustGet(t, tier, "a")[0]; string(got) != "new" {
+		t.Errorf("%q after it was replaced", got)
+	}
+	if got := mustGet(t, tier); len(got) != 0 {
+		t.Errorf("%q for no keys", got)
+	}
+	mustSet(t, tier)
+}
+
+// What is in braces in a key does not put all such keys into one slot of a cluster.
+func TestKeysChooseNoSlot(t *testing.T) {
+	s := startServer(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)))
+	tier := &Tier{options: Options{Namespace: "test"}}
+	slots := make(map[int64]bool)
+	for i := range 20 {
+		slot, err := s.do("CLUSTER", "KEYSLOT", tier.key("entry", fmt.Sprintf("{tenant}%d", i))).AsInt64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slots[slot] = true
+	}
+	if len(slots) < 15 {
+		t.Errorf("20 keys are in %d slots", len(slots))
+	}
+}
+
+func TestTTL(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s, func(o *Options) { o.MaxTTL = time.Hour })
+	for ttl, want := range map[time.Duration]time.Duration{
+		time.Minute:          time.Minute,
+		time.Hour + 1:        time.Hour,
+		cacheruntime.Forever: time.Hour,
+	} {
+		mustSet(t, tier, cacheruntime.SharedEntry{Key: "k", Entry: []byte("v"), TTL: ttl})
+		ms, err := s.do("PTTL", tier.key("entry", "k")).AsInt64()
+		if got := time.Duration(ms) * time.Millisecond; err != nil || got > want || got < want-20*time.Second {
+			t.Errorf("with a TTL of %v it has %v, want %v (%v)", ttl, got, want, err)
+		}
+	}
+	for _, ttl := range []time.Duration{0, -1} {
+		mustSet(t, tier, cacheruntime.SharedEntry{Key: "late", Entry: []byte("v"), TTL: ttl})
+		if got := mustGet(t, tier, "late")[0]; got != nil {
+			t.Errorf("with a TTL of %v it is stored", ttl)
+		}
+	}
+	mustSet(t, tier, cacheruntime.SharedEntry{Key: "short", Entry: []byte("v"), TTL: time.Nanosecond})
+	eventually(t, "the end of a short TTL", func() bool { return mustGet(t, tier, "short")[0] == nil })
+}
+
+func TestSizesAndCompression(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s, func(o *Options) { o.MaxEntryBytes, o.CompressAbove = 10_000, 100 })
+	noise := make([]byte, 10_001)
+	for i := range noise {
+		noise[i] = byte(mathrand.Uint32())
+	}
+	text := bytes.Repeat([]byte("text"), 2500)
+	for name, test := range map[string]struct {
+		entry  []byte
+		stored int64 // at most
+		none   bool
+	}{
+		"small":      {entry: text[:100], stored: 101},
+		"compressed": {entry: text[:101], stored: 60},
+		"large":      {entry: text, stored: 200},
+		"noise":      {entry: noise[:10_000], stored: 10_001},
+		"too large":  {entry: noise, none: true},
+	} {
+		mustSet(t, tier, cacheruntime.SharedEntry{Key: name, Entry: test.entry, TTL: time.Minute})
+		got := mustGet(t, tier, name)[0]
+		if test.none {
+			if got != nil {
+				t.Errorf("%s: %d bytes are stored", name, len(got))
+			}
+			continue
+		}
+		if !bytes.Equal(got, test.entry) {
+			t.Errorf("%s: %q became %q", name, test.entry, got)
+		}
+		if n, _ := s.do("STRLEN", tier.key("entry", name)).AsInt64(); n > test.stored || n < 2 {
+			t.Errorf("%s: %d bytes are stored as %d, want at most %d", name, len(test.entry), n, test.stored)
+		}
+	}
+
+	plain := open(t, s, func(o *Options) { o.MaxEntryBytes = 9_999 })
+	if got := mustGet(t, plain, "compressed")[0]; !bytes.Equal(got, text[:101]) {
+		t.Errorf("who does not compress reads %q", got)
+	}
+	for _, name := range []string{"large", "noise"} {
+		if got := mustGet(t, plain, name)[0]; got != nil {
+			t.Errorf("%s: who wants no such large entries reads %d bytes", name, len(got))
+		}
+	}
+}
+
+func TestForgedEntries(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s, func(o *Options) { o.MaxEntryBytes = 1000 })
+	for name, value := range map[string]string{
+		"empty":              "",
+		"only a frame":       "\x00",
+		"another frame":      "\x07abc",
+		"garbage compressed": "\x01abc",
+		"a bomb":             "\x01" + string(s2.Encode(nil, make([]byte, 1001))),
+		"a claim":            "\x01\xff\xff\xff\xff\x0f",
+		"compressed nothing": "\x01" + string(s2.Encode(nil, nil)),
+		"too long":           "\x00" + strings.Repeat("x", 1001),
+		"much too long":      "\x00" + strings.Repeat("x", 1<<20),
+	} {
+		s.do("SET", tier.key("entry", "k"), value)
+		if got := mustGet(t, tier, "k")[0]; got != nil {
+			t.Errorf("%s is an entry of %d bytes", name, len(got))
+		}
+	}
+	s.do("DEL", tier.key("entry", "k"))
+	s.do("RPUSH", tier.key("entry", "k"), "x")
+	mustSet(t, tier, cacheruntime.SharedEntry{Key: "l", Entry: []byte("v"), TTL: time.Minute})
+	for range 2 * failuresToLeaveAlone {
+		if got := mustGet(t, tier, "k", "l"); got[0] != nil || string(got[1]) != "v" {
+			t.Errorf("a list and an entry are %q", got)
+		}
+	}
+	mustSet(t, tier, cacheruntime.SharedEntry{Key: "k", Entry: []byte("v"), TTL: time.Minute})
+	if got := mustGet(t, tier, "k")[0]; string(got) != "v" {
+		t.Errorf("%q in place of a list", got)
+	}
+}
+
+func FuzzUnframe(f *testing.F) {
+	tier := &Tier{options: Options{MaxEntryBytes: 1000, CompressAbove: 1}}
+	f.Add(tier.frame([]byte("x")))
+	f.Add(tier.frame(bytes.Repeat([]byte("x"), 1000)))
+	f.Add([]byte("\x01\xff\xff\xff\xff\x0f"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if got := tier.unframe(b); len(got) > 1000 || got != nil && len(got) == 0 {
+			t.Errorf("%d bytes", len(got))
+		}
+		if len(b) > 0 && len(b) <= 1000 {
+			if got := tier.unframe(tier.frame(b)); !bytes.Equal(got, b) {
+				t.Errorf("%q became %q", b, got)
+			}
+		}
+	})
+}
+
+func TestLocks(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	lock := func(token string, ttl time.Duration, want bool) {
+		t.Helper()
+		if got, err := tier.Lock(t.Context(), "k", token, ttl); got != want || err != nil {
+			t.Errorf("lock by %s: %v, %v, want %v", token, got, err, want)
+		}
+	}
+	unlock := func(token string) {
+		t.Helper()
+		if err := tier.Unlock(t.Context(), "k", token); err != nil {
+			t.Errorf("unlock by %s: %v", token, err)
+		}
+	}
+	lock("a", time.Minute, true)
+	lock("b", time.Minute, false)
+	lock("a", time.Minute, false)
+	unlock("b")
+	lock("b", time.Minute, false)
+	unlock("a")
+	lock("b", time.Millisecond, true)
+	eventually(t, "the end of a lock", func() bool {
+		got, err := tier.Lock(t.Context(), "k", "c", time.Minute)
+		return got && err == nil
+	})
+	unlock("b") // who was late has no lock to give back
+	lock("d", time.Minute, false)
+	if got, err := tier.Lock(t.Context(), "k", "a", 0); got || err == nil {
+		t.Errorf("a lock for no time: %v, %v", got, err)
+	}
+	s.do("DEL", tier.key("lock", "k"))
+	s.do("RPUSH", tier.key("lock", "k"), "x")
+	unlock("a")
+}
+
+// A server that hangs is waited for no longer than the timeout, by however many callers,
+// then left alone, and used again when it answers.
+func TestServerThatHangs(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	s := startServer(t)
+	tier := open(t, s, func(o *Options) { o.Timeout, o.LogTimeout = timeout, timeout })
+	at := mustSnapshot(t, tier, 0).At
+	eventually(t, "an entry", func() bool {
+		return tier.Set(t.Context(), []cacheruntime.SharedEntry{{Key: "k", Entry: []byte("v"), TTL: time.Minute}}) == nil
+	})
+
+	s.pause()
+	defer s.resume()
+	const callers = 5000 // more than fit into the client's queue
+	var late, left, timedOut sync.Map
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			start := time.Now()
+			_, err := tier.Get(t.Context(), []string{"k"})
+			if d := time.Since(start); d > timeout+2*time.Second {
+				late.Store(i, d)
+			}
+			switch {
+			case errors.Is(err, ErrTimeout):
+				timedOut.Store(i, true)
+			case errors.Is(err, ErrLeftAlone):
+				left.Store(i, true)
+			default:
+				t.Errorf("a server that hangs: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	late.Range(func(i, d any) bool {
+		t.Errorf("caller %d waited %v", i, d)
+		return true
+	})
+	start := time.Now()
+	for range 100 {
+		if _, err := tier.Get(t.Context(), []string{"k"}); !errors.Is(err, ErrLeftAlone) && !errors.Is(err, ErrTimeout) {
+			t.Errorf("after %d failures: %v", callers, err)
+		}
+	}
+	if d := time.Since(start); d > 20*timeout {
+		t.Errorf("100 calls took %v", d)
+	}
+	// The log is tried nevertheless.
+	if _, err := tier.Prove(t.Context(), at); !errors.Is(err, ErrTimeout) {
+		t.Errorf("proof: %v", err)
+	}
+
+	s.resume()
+	eventually(t, "an entry", func() bool {
+		entries, err := tier.Get(t.Context(), []string{"k"})
+		return err == nil && string(entries[0]) == "v"
+	})
+	eventually(t, "a proof", func() bool {
+		reply, err := tier.Prove(t.Context(), at)
+		return err == nil && reply.Known
+	})
+}
+
+// That callers give up is no failure of Redis.
+func TestCallersThatGiveUp(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	mustSet(t, tier, cacheruntime.SharedEntry{Key: "k", Entry: []byte("v"), TTL: time.Minute})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 * failuresToLeaveAlone {
+		if _, err := tier.Get(gone, []string{"k"}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	}
+	s.pause()
+	defer s.resume()
+	for range 3 * failuresToLeaveAlone {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		if _, err := tier.Get(ctx, []string{"k"}); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout) {
+			t.Errorf("%v", err)
+		}
+		cancel()
+	}
+	s.resume()
+	if got := mustGet(t, tier, "k")[0]; string(got) != "v" {
+		t.Errorf("%q", got)
+	}
+}
+
+// A server that is gone is left alone too, and closing does not wait for it.
+func TestServerThatIsGone(t *testing.T) {
+	s := startServer(t)
+	tier, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	eventually(t, "being left alone", func() bool {
+		_, err := tier.Get(t.Context(), []string{"k"})
+		if err == nil {
+			t.Fatal("an answer from nowhere")
+		}
+		return errors.Is(err, ErrLeftAlone)
+	})
+	if _, err := tier.Append(t.Context(), cacheruntime.LogPosition{}, record(1)); err == nil {
+		t.Error("a record was appended nowhere")
+	}
+	start := time.Now()
+	if err := tier.Close(); err != nil || time.Since(start) > 5*time.Second {
+		t.Errorf("closing took %v: %v", time.Since(start), err)
+	}
+}
+
+// The number of keys in one call has no bound of its own.
+func TestManyEntries(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	var entries []cacheruntime.SharedEntry
+	var keys []string
+	for i := range 5000 {
+		key := fmt.Sprint(i)
+		keys = append(keys, key)
+		entries = append(entries, cacheruntime.SharedEntry{Key: key, Entry: []byte(key), TTL: time.Minute})
+	}
+	mustSet(t, tier, entries...)
+	for i, entry := range mustGet(t, tier, keys...) {
+		if string(entry) != keys[i] {
+			t.Fatalf("%s: %q", keys[i], entry)
+		}
+	}
+}

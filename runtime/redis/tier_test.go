@@ -1,0 +1,300 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/rueidis"
+
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+func TestOptionsThatMakeNoSense(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Options)
+		want   string
+	}{
+		"no namespace":        {func(o *Options) { o.Namespace = "" }, "Namespace is missing"},
+		"a long namespace":    {func(o *Options) { o.Namespace = strings.Repeat("x", 65) }, "65 bytes"},
+		"braces":              {func(o *Options) { o.Namespace = "a{b}" }, "braces"},
+		"a blank":             {func(o *Options) { o.Namespace = "a b" }, "visible"},
+		"a control character": {func(o *Options) { o.Namespace = "a\x00" }, "visible"},
+		"not UTF-8":           {func(o *Options) { o.Namespace = "a\xff" }, "UTF-8"},
+		"no address":          {func(o *Options) { o.InitAddress = nil }, "InitAddress is missing"},
+		"Timeout":             {func(o *Options) { o.Timeout = -1 }, "Timeout is -1ns"},
+		"a tiny Timeout":      {func(o *Options) { o.Timeout = 1 }, "from 1ms"},
+		"LogTimeout":          {func(o *Options) { o.LogTimeout = -1 }, "LogTimeout is -1ns"},
+		"LogLength":           {func(o *Options) { o.LogLength = 99 }, "LogLength is 99"},
+		"MaxEntryBytes":       {func(o *Options) { o.MaxEntryBytes = 1 << 30 }, "MaxEntryBytes is 1073741824"},
+		"MaxTTL":              {func(o *Options) { o.MaxTTL = -time.Hour }, "MaxTTL is -1h"},
+		"CompressAbove":       {func(o *Options) { o.CompressAbove = -1 }, "CompressAbove is -1"},
+		"address twice":       {func(o *Options) { o.ClientOption.InitAddress = []string{"b"} }, "ClientOption has InitAddress"},
+		"user twice":          {func(o *Options) { o.ClientOption.Username = "b" }, "ClientOption has Username"},
+		"password twice":      {func(o *Options) { o.ClientOption.Password = "b" }, "ClientOption has Password"},
+		"TLS twice":           {func(o *Options) { o.ClientOption.TLSConfig = new(tls.Config) }, "ClientOption has TLSConfig"},
+		"database twice":      {func(o *Options) { o.ClientOption.SelectDB = 1 }, "ClientOption has SelectDB"},
+		"replicas only":       {func(o *Options) { o.ClientOption.ReplicaOnly = true }, "ReplicaOnly"},
+		"a client and more":   {func(o *Options) { o.Client = rueidis.Client(nil); o.Client = noClient{} }, "Client cannot be combined"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := Options{InitAddress: []string{"127.0.0.1:1"}, Namespace: "test"}
+			test.change(&options)
+			tier, err := Open(t.Context(), options)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+			if tier != nil {
+				t.Error("there is a tier")
+			}
+		})
+	}
+}
+
+type noClient struct{ rueidis.Client }
+
+func TestOptionsReachTheClient(t *testing.T) {
+	asked := func(rueidis.Completed) bool { return true }
+	config := new(tls.Config)
+	o := Options{
+		InitAddress: []string{"a", "b"}, Username: "u", Password: "p", TLSConfig: config, SelectDB: 3, Namespace: "n", LogTimeout: time.Minute,
+		ClientOption: rueidis.ClientOption{ClientName: "c", SendToReplicas: asked},
+	}
+	if err := o.check(); err != nil {
+		t.Fatal(err)
+	}
+	c := o.ClientOption
+	if !slices.Equal(c.InitAddress, o.InitAddress) || c.Username != "u" || c.Password != "p" || c.TLSConfig != config || c.SelectDB != 3 ||
+		c.ClientName != "c" || !c.DisableCache || c.Dialer.Timeout != 2*time.Minute || c.ConnWriteTimeout != 3*time.Minute {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, policy := range []string{"allkeys-lru", "allkeys-lfu", "allkeys-random"} {
+		s := startServer(t, "--maxmemory-policy", policy)
+		_, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+		if err == nil || !strings.Contains(err.Error(), policy) || !strings.Contains(err.Error(), "set maxmemory-policy to") ||
+			!strings.Contains(err.Error(), s.addr()) {
+			t.Errorf("%s: %v", policy, err)
+		}
+	}
+	for _, policy := range []string{"volatile-lru", "volatile-ttl", "noeviction"} {
+		open(t, startServer(t, "--maxmemory-policy", policy))
+	}
+
+	s := startServer(t)
+	s.do("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all", "-info")
+	_, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Username: "narrow", Password: "secret", Namespace: "test"})
+	if err == nil || !strings.Contains(err.Error(), "~{test}:*") || !strings.Contains(err.Error(), commands) {
+		t.Errorf("without INFO: %v", err)
+	}
+	s.do("ACL", "SETUSER", "narrow", "+info", "-getrange")
+	_, err = Open(t.Context(), Options{InitAddress: []string{s.addr()}, Username: "narrow", Password: "secret", Namespace: "test"})
+	if err == nil || !strings.Contains(err.Error(), commands) {
+		t.Errorf("without a command of the scripts: %v", err)
+	}
+
+	_, err = Open(t.Context(), Options{InitAddress: []string{"127.0.0.1:1"}, Namespace: "test"})
+	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("with no server: %v", err)
+	}
+}
+
+func TestOpenHeedsItsContext(t *testing.T) {
+	s := startServer(t)
+	s.pause()
+	defer s.resume()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := Open(ctx, Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+}
+
+func TestCheckInfo(t *testing.T) {
+	for info, want := range map[string]string{
+		"# Server\r\nredis_version:7.0.0\r\nmaxmemory_policy:noeviction\r\n":    "",
+		"redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n": "",
+		"redis_version:10.1.0\r\nmaxmemory_policy:volatile-ttl\r\n":             "",
+		"redis_version:6.2.14\r\nmaxmemory_policy:noeviction\r\n":               `version "6.2.14"; version 7.0`,
+		"":                    `version ""`,
+		"redis_version:x\r\n": `version "x"`,
+		"redis_version:7.4.1\r\nmaxmemory_policy:allkeys-lfu\r\n": "a:1 has maxmemory-policy allkeys-lfu",
+	} {
+		err := checkInfo("a:1", info)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", info, err, want)
+		}
+	}
+}
+
+// The documented permissions are enough, for everything.
+func TestPermissions(t *testing.T) {
+	s := startServer(t)
+	s.do(append([]string{"ACL", "SETUSER", "narrow", "on", ">secret", "~{test}:*", "~test:*", "resetchannels", "-@all"}, strings.Fields(commands)...)...)
+	tier := open(t, s, func(o *Options) { o.Username, o.Password = "narrow", "secret" })
+	exercise(t, tier)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := tier.Wait(ctx, cacheruntime.LogPosition{Number: 1 << 40}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("waiting: %v", err)
+	}
+	eventually(t, "no blocked client", func() bool { return strings.Contains(s.text("INFO", "clients"), "blocked_clients:0") })
+	if denied := s.text("ACL", "LOG"); strings.Contains(denied, "narrow") {
+		t.Errorf("denied: %s", denied)
+	}
+}
+
+// exercise uses everything that a tier has.
+func exercise(t *testing.T, tier *Tier) {
+	t.Helper()
+	at := mustSnapshot(t, tier, 0).At
+	r := record(1)
+	r.Mark = mark(2)
+	mustAppend(t, tier, at, r)
+	m := r.Mark
+	r = record(3)
+	r.Mark, r.OnlyIf = m, cacheruntime.IfAbsent
+	if reply := mustAppend(t, tier, at, r); reply.Appended {
+		t.Error("a mark was appended again")
+	}
+	r = record(4)
+	r.Release, r.OnlyIf = []cacheruntime.LogRelease{{ID: m.ID, Generation: m.Generation}}, cacheruntime.IfOutstanding
+	if reply := mustAppend(t, tier, at, r); !reply.Appended || len(reply.Records) != 2 {
+		t.Errorf("%+v", reply)
+	}
+	if reply := mustProve(t, tier, at); !reply.Known || len(reply.Records) != 2 {
+		t.Errorf("%+v", reply)
+	}
+	mustSnapshot(t, tier, at.Epoch)
+	if err := tier.Wait(t.Context(), cacheruntime.LogPosition{}); err != nil {
+		t.Error(err)
+	}
+	var entries []cacheruntime.SharedEntry
+	var keys []string
+	for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		entries = append(entries, cacheruntime.SharedEntry{Key: key, Entry: []byte(key), TTL: time.Minute})
+		keys = append(keys, key)
+	}
+	mustSet(t, tier, entries...)
+	for i, entry := range mustGet(t, tier, keys...) {
+		if string(entry) != keys[i] {
+			t.Errorf("%s: %q", keys[i], entry)
+		}
+	}
+	if ok, err := tier.Lock(t.Context(), "k", "me", time.Minute); !ok || err != nil {
+		t.Errorf("lock: %v", err)
+	}
+	if err := tier.Unlock(t.Context(), "k", "me"); err != nil {
+		t.Error(err)
+	}
+	if ok, err := tier.Lock(t.Context(), "k", "you", time.Minute); !ok || err != nil {
+		t.Errorf("lock: %v", err)
+	}
+}
+
+// A client of the application's own stays open.
+func TestOwnClient(t *testing.T) {
+	s := startServer(t)
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	tier, err := Open(t.Context(), Options{Client: client, Namespace: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exercise(t, tier)
+	if err := tier.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := client.Do(t.Context(), client.B().Ping().Build()).Error(); err != nil {
+		t.Errorf("the client was closed: %v", err)
+	}
+}
+
+// Whatever the client is told to send to replicas, the log stays on the primary.
+func TestReplicasAreAskedForEntriesAlone(t *testing.T) {
+	primary := startServer(t, "--repl-diskless-sync-delay", "0")
+	replica := startServer(t, "--replicaof", strings.Replace(primary.addr(), ":", " ", 1))
+	eventually(t, "a replica", func() bool { return strings.Contains(replica.text("INFO", "replication"), "master_link_status:up") })
+	all := func(rueidis.Completed) bool { return true }
+	tier := open(t, primary, func(o *Options) {
+		o.ClientOption.SendToReplicas = all
+		o.ClientOption.Standalone.ReplicaAddress = []string{replica.addr()}
+	})
+	at := mustSnapshot(t, tier, 0).At
+	r := record(1)
+	mustAppend(t, tier, at, r)
+	if reply := mustProve(t, tier, at); !reply.Known || reply.Head != after(at, r) {
+		t.Errorf("%+v", reply)
+	}
+	mustSet(t, tier, cacheruntime.SharedEntry{Key: "k", Entry: []byte("v"), TTL: time.Minute})
+	eventually(t, "the entry on the replica", func() bool { return string(mustGet(t, tier, "k")[0]) == "v" })
+	if stats := replica.text("INFO", "commandstats"); !strings.Contains(stats, "cmdstat_getrange") || strings.Contains(stats, "cmdstat_eval") {
+		t.Errorf("the replica was asked for %s", stats)
+	}
+
+	// The application's own client is told nothing, so it has to do without a log.
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{primary.addr()}, DisableCache: true, SendToReplicas: all,
+		Standalone: rueidis.StandaloneOption{ReplicaAddress: []string{replica.addr()}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := Open(t.Context(), Options{Client: client, Namespace: "test"}); err == nil || !strings.Contains(err.Error(), "replica") {
+		t.Errorf("a client that asks replicas: %v", err)
+	}
+}
+
+func TestDatabases(t *testing.T) {
+	s := startServer(t)
+	first := open(t, s)
+	second := open(t, s, func(o *Options) { o.SelectDB = 1 })
+	if a, b := mustSnapshot(t, first, 0).At, mustSnapshot(t, second, 0).At; cmp.Equal(a, b) {
+		t.Errorf("two databases have one log: %+v", a)
+	}
+}
+
+func TestNamespaces(t *testing.T) {
+	s := startServer(t)
+	for _, name := range []string{"blog", "blog:e", "ブログ", strings.Repeat("x", 64), `"'\?*[]`} {
+		exercise(t, open(t, s, func(o *Options) { o.Namespace = name }))
+	}
+	if keys, _ := s.do("KEYS", "*:table").AsStrSlice(); len(keys) != 5 {
+		t.Errorf("%q", keys)
+	}
+}
+
+func TestCluster(t *testing.T) {
+	nodes := startCluster(t)
+	tier := open(t, nodes[0])
+	exercise(t, tier)
+	used := 0
+	for _, node := range nodes {
+		if len(node.keys()) > 0 {
+			used++
+		}
+	}
+	if used < 2 {
+		t.Errorf("entries are on %d of %d nodes", used, len(nodes))
+	}
+
+	// Each node is checked.
+	nodes[2].do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	if _, err := Open(t.Context(), Options{InitAddress: []string{nodes[0].addr()}, Namespace: "test"}); err == nil ||
+		!strings.Contains(err.Error(), nodes[2].addr()) {
+		t.Errorf("with one node that evicts: %v", err)
+	}
+}
