@@ -373,6 +373,9 @@ func (x *step) write(i uint8, a *actor, w *write) bool {
 			x.say("cannot deliver its invalidation")
 			n.queue |= w.words
 			n.held |= 1 << i
+			if x.fault != doubtNotRetried {
+				n.doubtful = rec.mark
+			}
 			if x.fault != undeliveredNotMarked {
 				n.local |= w.words
 			}

@@ -41,6 +41,7 @@ const (
 	clockBeforeWords
 	undeliveredNotMarked
 	localMarksLost
+	doubtNotRetried
 	tierTrusted
 
 	idsNotCompared
@@ -81,6 +82,7 @@ func Mutants() []Mutant {
 		{"clock before the words of a record", "the words of a record are raised before the clock moves", "nested", clockBeforeWords},
 		{"undelivered and not marked", "what could not be delivered is marked in its own process", "undelivered", undeliveredNotMarked},
 		{"undelivered and forgotten", "it stays marked in a table that is read anew", "undelivered, flushed", localMarksLost},
+		{"undelivered in doubt, without its mark", "what is delivered later of a write in doubt is marked, too", "undelivered, in doubt", doubtNotRetried},
 		{"second tier trusted", "entries of the second tier pass the same hit test", "second tier", tierTrusted},
 	}
 }

@@ -356,10 +356,14 @@ func (x *step) retry(i uint8, n *node) bool {
 	x.say("delivers what could not be")
 	r := x.ask(n)
 	from := n.view.id
-	r.own = x.append(x.serverOf(n), record{words: n.queue}, always)
+	rec := record{words: n.queue}
+	if n.doubtful != 0 {
+		rec.mark, rec.gen = n.doubtful, x.s.actors[x.owner(n.doubtful-1)].gen
+	}
+	r.own = x.append(x.serverOf(n), rec, always)
 	x.answer(x.serverOf(n), from, &r)
 	x.deliver(n.held)
-	n.sending, n.queue, n.held = n.queue, 0, 0
+	n.sending, n.queue, n.held, n.doubtful = n.queue, 0, 0, 0
 	x.take(i, n, byRetry, r)
 	return true
 }

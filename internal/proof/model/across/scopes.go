@@ -295,6 +295,14 @@ func Scopes() []Scope {
 			},
 		},
 		{
+			Name: "undelivered, in doubt", Why: "the same of a write in doubt, whose mark has to be delivered with it",
+			keys: one, words: one, depends: tag, nodes: []place{a, b}, marks: [maxMarks]words{word0}, losses: 1, bound: atOnce,
+			actors: []actorOf{
+				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true, loses: true}), happens("late commit", event{do: lands}),
+				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{}),
+			},
+		},
+		{
 			Name: "start", Why: "a process that starts, with a second tier that is full, while another one writes",
 			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", cold: true}}, marks: [maxMarks]words{word0}, tiered: 1, tier2: true, bound: atOnce,
 			actors: []actorOf{

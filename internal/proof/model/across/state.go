@@ -115,6 +115,7 @@ type node struct {
 	queue    words           // invalidated in no log yet
 	local    words           // and marked meanwhile
 	held     actors          // the writes that these are of
+	doubtful uint8           // mark that is to be delivered with them, from 1
 	sending  words           // of the queue
 	proofs   uint8           // that it may send without a need
 	store    [maxKeys]entry
