@@ -97,6 +97,7 @@ type view struct {
 	gens   [maxMarks]uint8 // of the marks known, or 0
 	marked [maxMarks]words // the words that a mark is in
 	dead   bool            // no hits, until there is another
+	ended  bool            // and its epoch is to end
 	proven bool            // it was, at some time since it is there
 	since  uint8           // the time as of which it was last
 	serial uint8           // counts the views of a node
