@@ -65,7 +65,9 @@ func TestSharedBound(t *testing.T) {
 	}{
 		{"cut off", func(a, _ *member) { a.tier.Cut() }, nil},
 		{"stalled", func(a, _ *member) { a.tier.Stall() }, nil},
-		{"heard late", func(a, _ *member) { a.tier.SetFaults(cachetest.Faults{Request: only(late(bound*3/4), "Prove", "Wait")}) }, nil},
+		{"heard late", func(a, _ *member) {
+			a.tier.SetFaults(cachetest.Faults{Request: only(late(bound*3/4), "Prove", "Wait")})
+		}, nil},
 		{"answered late", func(a, _ *member) {
 			// The server answers before the write, and a hears it afterwards.
 			a.tier.SetFaults(cachetest.Faults{Reply: only(late(bound*3/4), "Prove")})
