@@ -95,8 +95,8 @@ func holdsInTree(err error, condition func(error) bool) bool {
 // if that has ended the error may be of any kind, such as that of a driver which
 // lost a connection by it. So may it if the function that judges errors panics.
 func (c *Cache) inDoubt(ctx context.Context, err error) bool {
-	if err == nil {
-		return false
+	if err == nil || errors.Is(err, ErrRefused) {
+		return false // it was not begun
 	}
 	if ctx.Err() != nil {
 		return true

@@ -36,11 +36,11 @@ func TestBoundOnBothClocks(t *testing.T) {
 		{"suspended", bound + 1, 0, false},
 		{"set back", -time.Hour, bound + 1, false},
 	} {
-		if got := l.isRecent(&proven, elapse(t, proven, test.wall, test.monotonic)); got != test.want {
+		if got := l.isCurrent(&proof{since: proven}, 0, elapse(t, proven, test.wall, test.monotonic)); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}
-	if l.isRecent(nil, proven) {
+	if l.isCurrent(nil, 0, proven) {
 		t.Error("a table that was never proven is current")
 	}
 }
@@ -77,7 +77,7 @@ func TestWordsOfARecordBeforeTheClock(t *testing.T) {
 		defer close(done)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.take(l.at, LogReply{Head: head, Known: true, Records: []LogRecord{record}}, time.Now())
+		l.take(table, l.at, LogReply{Head: head, Known: true, Records: []LogRecord{record}}, l.ask())
 	}()
 	for deadline := time.Now().Add(10 * time.Second); table.words[first].Load() != record.Number; runtime.Gosched() {
 		if time.Now().After(deadline) {

@@ -2,6 +2,7 @@ package cachetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -193,7 +194,12 @@ func none() error { return nil }
 // Append appends a record.
 func (t *Tier) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
 	s := t.shared
-	s.check(record)
+	if err := check(record); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.misused("Append: %v", err)
+		return cacheruntime.LogReply{}, fmt.Errorf("Append: %w", err)
+	}
 	record = cloneRecord(record)
 	var reply cacheruntime.LogReply
 	err := t.send(ctx, "Append", logTimeout, func() bool {
@@ -367,43 +373,37 @@ func (t *Tier) Close() error {
 	return nil
 }
 
-// check fails the test if a record is none that may be appended.
-func (s *Shared) check(record cacheruntime.LogRecord) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if record.ID == (cacheruntime.LogID{}) {
-		s.misused("Append of a record without an id")
-	}
+// check tells why a record is none that may be appended.
+func check(record cacheruntime.LogRecord) error {
+	mark, none := record.Mark, cacheruntime.LogID{}
 	for i, slot := range record.Slots {
 		if i > 0 && record.Slots[i-1] >= slot {
-			s.misused("Append: slots are not distinct and sorted: %d, %d", record.Slots[i-1], slot)
-			break
+			return fmt.Errorf("slots are not distinct and sorted: %d, %d", record.Slots[i-1], slot)
 		}
 	}
-	for _, slot := range slices.Concat(record.Slots, record.Mark.Slots) {
+	for _, slot := range slices.Concat(record.Slots, mark.Slots) {
 		if slot >= cacheruntime.SharedTableSize {
-			s.misused("Append: slot %d is beyond the table", slot)
-			break
+			return fmt.Errorf("slot %d is beyond the table", slot)
 		}
-	}
-	mark := record.Mark
-	switch {
-	case mark.ID == (cacheruntime.LogID{}) && (mark.Generation != 0 || mark.Slots != nil || mark.All || mark.Lease != 0):
-		s.misused("Append: a mark without an id")
-	case mark.ID != (cacheruntime.LogID{}) && mark.Lease <= 0:
-		s.misused("Append: a mark with a lease of %v", mark.Lease)
 	}
 	for _, release := range record.Release {
-		if release.ID == (cacheruntime.LogID{}) {
-			s.misused("Append: a release of no mark")
+		if release.ID == none {
+			return errors.New("a release of no mark")
 		}
 	}
 	switch {
+	case record.ID == none:
+		return errors.New("a record without an id")
+	case mark.ID == none && (mark.Generation != 0 || mark.Slots != nil || mark.All || mark.Lease != 0):
+		return errors.New("a mark without an id")
+	case mark.ID != none && mark.Lease <= 0:
+		return fmt.Errorf("a mark with a lease of %v", mark.Lease)
 	case record.OnlyIf == cacheruntime.IfOutstanding && len(record.Release) != 1:
-		s.misused("Append if a mark is outstanding, with %d releases", len(record.Release))
-	case record.OnlyIf == cacheruntime.IfAbsent && mark.ID == (cacheruntime.LogID{}):
-		s.misused("Append if a mark is absent, without one")
+		return fmt.Errorf("if a mark is outstanding, with %d releases", len(record.Release))
+	case record.OnlyIf == cacheruntime.IfAbsent && mark.ID == none:
+		return errors.New("if a mark is absent, without one")
 	case record.OnlyIf > cacheruntime.IfAbsent:
-		s.misused("Append on condition %d", record.OnlyIf)
+		return fmt.Errorf("condition %d", record.OnlyIf)
 	}
+	return nil
 }

@@ -54,14 +54,7 @@ func runProcess(io *redistest.ChildIO) {
 		panic(err)
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-	defer cancel()
-	tier, err := redis.Open(ctx, redis.Options{
-		InitAddress: s.Redis, Namespace: namespace, LogLength: s.LogLength, Timeout: s.Timeout, LogTimeout: s.Timeout,
-	})
-	if err != nil {
-		panic(err)
-	}
+	tier := openTier(s)
 	options := []cacheruntime.Option{
 		cacheruntime.WithShared(tier),
 		cacheruntime.WithMaxStaleness(s.Bound),
@@ -96,6 +89,25 @@ func runProcess(io *redistest.ChildIO) {
 	stop()
 	if err := cache.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+// openTier opens the tier. Timeouts are short, and the machine may be busy.
+func openTier(s settings) *redis.Tier {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	for {
+		tier, err := redis.Open(ctx, redis.Options{
+			InitAddress: s.Redis, Namespace: namespace, LogLength: s.LogLength, Timeout: s.Timeout, LogTimeout: s.Timeout,
+		})
+		if err == nil {
+			return tier
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			panic(err)
+		}
 	}
 }
 

@@ -1,0 +1,979 @@
+package cacheruntime_test
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cachegen/cachegen/internal/proof/history"
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+	"github.com/cachegen/cachegen/runtime/cachetest"
+)
+
+var programs = flag.Int("programs", 3, "random programs of several processes, of each kind")
+
+// A kind is what the processes of a world are promised.
+type kind struct {
+	bound   time.Duration // D
+	guarded bool
+	lossy   bool // the log may lose what it was told: by a flush, a failover, …
+}
+
+func (k kind) String() string {
+	s := fmt.Sprintf("D=%v", k.bound)
+	if k.guarded {
+		s += ",guarded"
+	}
+	if k.lossy {
+		s += ",lossy"
+	}
+	return s
+}
+
+// Processes that share a log run random programs while all goes wrong that can. What a
+// process has written it reads; what others have written it reads once D is over, or
+// at once with D = 0; with guarded writes and D = 0 each row is linearizable. When all
+// works again, everything is current and served from memory.
+func TestProcesses(t *testing.T) {
+	for _, bound := range []time.Duration{0, 100 * time.Millisecond, time.Second} {
+		for _, guarded := range []bool{false, true} {
+			for _, lossy := range []bool{false, true} {
+				k := kind{bound, guarded, lossy}
+				for seed := range uint64(*programs) {
+					t.Run(fmt.Sprintf("%v/%d", k, seed), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) { newWorld(t, k, seed).run() })
+					})
+				}
+			}
+		}
+	}
+}
+
+// Porcupine has a word on small programs.
+func TestProcessesAreLinearizable(t *testing.T) {
+	for seed := range uint64(*programs) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			var w *world
+			synctest.Test(t, func(t *testing.T) {
+				w = newWorld(t, kind{guarded: true}, seed)
+				w.duration = 200 * time.Millisecond
+				w.run()
+			})
+			if err := w.history.Linearizable(time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+const (
+	rows  = 3
+	lease = 200 * time.Millisecond // of writes in doubt, and of guarded ones
+
+	// How long it takes until everything is current and served once all works again:
+	// the follower tries again within a second, and requests that are still under way
+	// may leave marks, whose leases end then.
+	recovery = 4 * time.Second
+)
+
+// A random decides. It is safe for concurrent use.
+type random struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func (r *random) n(n int) int { r.mu.Lock(); defer r.mu.Unlock(); return r.rng.IntN(n) }
+
+func (r *random) fork() *random {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &random{rng: rand.New(rand.NewPCG(r.rng.Uint64(), 0))}
+}
+
+// pause lets some time pass, or not.
+func (r *random) pause(most time.Duration) {
+	if r.n(3) > 0 {
+		<-time.After(time.Duration(r.n(int(most))))
+	}
+}
+
+// A world is several processes, what they share, and a database.
+type world struct {
+	t        *testing.T
+	kind     kind
+	seed     uint64
+	random   *random
+	duration time.Duration
+	began    time.Time
+	shared   *cachetest.Shared
+	history  *history.History
+	late     sync.WaitGroup // of what is under way when calls have returned
+
+	mu        sync.Mutex
+	processes []*process
+	names     int
+	version   [rows]int64 // in the database
+	told      [rows][]told
+	untold    bool // what was written in a process that ended was not delivered
+	failed    bool
+}
+
+// told is that from some time on reads are to see a version, if they are in other
+// processes D later.
+type told struct {
+	at      time.Time
+	version int64
+}
+
+func newWorld(t *testing.T, k kind, seed uint64) *world {
+	return &world{
+		t: t, kind: k, seed: seed, duration: time.Second, began: time.Now(),
+		random:  &random{rng: rand.New(rand.NewPCG(seed, 7))},
+		shared:  cachetest.NewShared(t),
+		history: history.New(),
+	}
+}
+
+// fail fails the test, once, with the whole history.
+func (w *world) fail(format string, args ...any) {
+	w.t.Helper()
+	w.mu.Lock()
+	failed := w.failed
+	w.failed = true
+	w.mu.Unlock()
+	if !failed {
+		w.t.Errorf("%v, seed %d, at %v: %s\n%s", w.kind, w.seed, time.Since(w.began), fmt.Sprintf(format, args...), w.history)
+	}
+}
+
+// note enters into the history what happens to all.
+func (w *world) note(format string, args ...any) {
+	w.history.Begin("fault", fmt.Sprintf("%v: %s", time.Since(w.began), fmt.Sprintf(format, args...))).Return()
+}
+
+func (w *world) begin(client string, format string, args ...any) *history.Call {
+	return w.history.Begin(client, fmt.Sprintf("%v: %s", time.Since(w.began), fmt.Sprintf(format, args...)))
+}
+
+func (w *world) run() {
+	for range 2 + w.random.n(3) {
+		w.open()
+	}
+	over, stop := context.WithTimeout(w.t.Context(), w.duration)
+	defer stop()
+	w.harass(over)
+	for _, p := range w.alive() {
+		p.leave()
+	}
+	w.late.Wait()
+	processes := w.alive() // some have crashed
+	w.note("all works again")
+	w.shared.Heal()
+	for _, p := range processes {
+		p.tier.SetFaults(p.weather(cachetest.Faults{}))
+	}
+	<-time.After(recovery)
+	w.judge(processes)
+	for _, p := range processes {
+		if err := p.cache.Close(); err != nil {
+			w.fail("%s: closed: %v", p.name, err)
+		}
+	}
+}
+
+// judge judges the end.
+func (w *world) judge(processes []*process) {
+	ctx := w.t.Context()
+	if w.untold {
+		for id := range int64(rows) {
+			processes[0].touch(ctx, id)
+		}
+		<-time.After(w.kind.bound + time.Second)
+	}
+	for _, p := range processes {
+		if stats := p.cache.Stats(); stats.Shared.Queued != 0 {
+			w.fail("%s: afterwards, %d writes are yet to be delivered", p.name, stats.Shared.Queued)
+		}
+		for id := range int64(rows) {
+			for again := range 2 {
+				ctx, trace := cacheruntime.WithTrace(ctx)
+				call := w.begin(p.name, "Get(%d)", id)
+				row, err := p.get(ctx, id)
+				if err != nil || row[0] != w.version[id] {
+					w.fail("%s: afterwards, row %d: %v, %v; want %d", p.name, id, row, err, w.version[id])
+					return
+				}
+				call.Saw(int(id), row[0])
+				call.Return()
+				outcome := trace.Events()[0].Outcome
+				if again > 0 && outcome != cacheruntime.Hit {
+					w.fail("%s: afterwards, row %d is not served from memory: %s", p.name, id, trace)
+				}
+			}
+		}
+	}
+	if marks := w.shared.Marks(); len(marks) > 0 {
+		w.fail("afterwards, there are marks: %v", marks)
+	}
+	if w.kind.guarded && w.kind.bound == 0 && !w.kind.lossy {
+		if err := w.history.Unordered(); err != nil {
+			w.fail("%v", err)
+		}
+	}
+}
+
+// A process has a cache and clients.
+type process struct {
+	*world
+	name    string
+	tier    *cachetest.Tier
+	store   *cachetest.Store
+	cache   *cacheruntime.Cache
+	one     *cacheruntime.Read[[]int64]
+	outer   *cacheruntime.Read[[]int64]
+	list    *cacheruntime.Read[[]int64]
+	batch   *cacheruntime.Batch[int64, []int64]
+	write   *cacheruntime.Write
+	bad     *random // weather
+	clients sync.WaitGroup
+	stop    context.CancelFunc
+
+	mu   sync.Mutex
+	own  [rows]int64 // what reads here must see: these writes have returned
+	dead bool
+}
+
+// open opens a process with clients, which run until it is left.
+func (w *world) open() {
+	w.mu.Lock()
+	w.names++
+	p := &process{
+		world: w, name: fmt.Sprint("p", w.names), tier: w.shared.Tier(), store: cachetest.NewStore(w.t), bad: w.random.fork(),
+	}
+	w.mu.Unlock()
+	p.tier.SetFaults(p.weather(cachetest.Faults{}))
+	opts := []cacheruntime.Option{
+		cacheruntime.WithLogger(slog.New(slog.DiscardHandler)),
+		cacheruntime.WithShared(p.tier),
+		cacheruntime.WithMaxStaleness(w.kind.bound),
+		cacheruntime.WithStore(p.store),
+		cacheruntime.WithAmbiguousWrites(lease, nil),
+	}
+	if w.kind.guarded {
+		opts = append(opts, cacheruntime.WithGuardedWrites(lease))
+	}
+	if w.random.n(2) == 0 {
+		opts = append(opts, cacheruntime.WithSharedFlights(50*time.Millisecond))
+	}
+	cache, err := cacheruntime.New(opts...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.cache = cache
+	read := func(method string) *cacheruntime.Read[[]int64] {
+		return cacheruntime.NewRead(cache, cacheruntime.ReadConfig[[]int64]{
+			Repository: "example.com/world.Rows", Method: method, TTL: time.Hour,
+			Encode: func(e *cacheruntime.Encoder, versions []int64) {
+				e.Len(len(versions), false)
+				for _, version := range versions {
+					e.Int(version)
+				}
+			},
+			Decode: func(d *cacheruntime.Decoder) []int64 {
+				n, _ := d.Len(1)
+				versions := make([]int64, n)
+				for i := range versions {
+					versions[i] = d.Int()
+				}
+				return versions
+			},
+		})
+	}
+	p.one, p.outer, p.list = read("One"), read("Outer"), read("List")
+	p.batch = cacheruntime.NewBatch[int64](p.one, cacheruntime.BatchConfig{Method: "Many"})
+	p.write = cacheruntime.NewWrite(cache, "example.com/world.Rows", "Update")
+	w.note("%s opens", p.name)
+
+	ctx, stop := context.WithCancel(w.t.Context())
+	p.stop = stop
+	for n := range 2 {
+		reader, rnd := fmt.Sprint(p.name, " reader ", n), w.random.fork()
+		p.clients.Go(func() {
+			for ctx.Err() == nil {
+				rnd.pause(15 * time.Millisecond)
+				p.read(reader, rnd)
+			}
+		})
+	}
+	for n := range 1 + w.random.n(2) {
+		writer, rnd := fmt.Sprint(p.name, " writer ", n), w.random.fork()
+		p.clients.Go(func() {
+			for ctx.Err() == nil {
+				rnd.pause(80 * time.Millisecond)
+				p.update(writer, rnd)
+			}
+		})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.processes = append(w.processes, p)
+}
+
+// leave ends the clients of a process.
+func (p *process) leave() {
+	p.stop()
+	p.clients.Wait()
+}
+
+// alive returns the processes that have neither ended nor crashed.
+func (w *world) alive() []*process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.processes
+}
+
+// forget takes a process out of the world.
+func (w *world) forget(p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var rest []*process
+	for _, other := range w.processes {
+		if other != p {
+			rest = append(rest, other)
+		}
+	}
+	w.processes = rest
+}
+
+func tag(name string, id int64) cacheruntime.Tag {
+	key := cacheruntime.NewKey()
+	key.Int(id)
+	return key.Tag("example.com/world." + name)
+}
+
+var listTag = cacheruntime.AllTag("example.com/world.list")
+
+// load reads rows of the database.
+func (p *process) load(ids ...int64) []int64 {
+	p.bad.pause(5 * time.Millisecond)
+	w := p.world
+	w.mu.Lock()
+	versions := make([]int64, len(ids))
+	for i, id := range ids {
+		versions[i] = w.version[id]
+	}
+	w.mu.Unlock()
+	p.bad.pause(5 * time.Millisecond)
+	return versions
+}
+
+func (p *process) get(ctx context.Context, id int64) ([]int64, error) {
+	key := p.one.Key(ctx)
+	defer key.Release()
+	key.Int(id)
+	if versions, err, ok := p.one.Lookup(ctx, key); ok {
+		return versions, err
+	}
+	return p.one.Load(ctx, key, cacheruntime.Loader[[]int64]{
+		Depends: func(tags *cacheruntime.Tags) { tags.Add(tag("row", id)) },
+		Call:    func(context.Context) ([]int64, error) { return p.load(id), nil },
+	})
+}
+
+// getOuter is get through another cached read.
+func (p *process) getOuter(ctx context.Context, id int64) ([]int64, error) {
+	key := p.outer.Key(ctx)
+	defer key.Release()
+	key.Int(id)
+	if versions, err, ok := p.outer.Lookup(ctx, key); ok {
+		return versions, err
+	}
+	return p.outer.Load(ctx, key, cacheruntime.Loader[[]int64]{
+		Depends: func(tags *cacheruntime.Tags) { tags.Add(tag("row", id)) },
+		Call: func(ctx context.Context) ([]int64, error) {
+			p.bad.pause(5 * time.Millisecond)
+			defer p.bad.pause(5 * time.Millisecond)
+			return p.get(ctx, id)
+		},
+	})
+}
+
+// getList returns all rows.
+func (p *process) getList(ctx context.Context) ([]int64, error) {
+	key := p.list.Key(ctx)
+	defer key.Release()
+	if versions, err, ok := p.list.Lookup(ctx, key); ok {
+		return versions, err
+	}
+	return p.list.Load(ctx, key, cacheruntime.Loader[[]int64]{
+		Depends: func(tags *cacheruntime.Tags) { tags.Add(listTag) },
+		Call:    func(context.Context) ([]int64, error) { return p.load(0, 1, 2), nil },
+	})
+}
+
+func (p *process) getMany(ctx context.Context, ids ...int64) ([]cacheruntime.Found[int64, []int64], error) {
+	return p.batch.Load(ctx, ids, cacheruntime.BatchLoader[int64, []int64]{
+		Key: func(key *cacheruntime.Key, id int64) { key.Int(id) },
+		Policy: func(id int64) cacheruntime.Loader[[]int64] {
+			return cacheruntime.Loader[[]int64]{Depends: func(tags *cacheruntime.Tags) { tags.Add(tag("row", id)) }}
+		},
+		Call: func(_ context.Context, ids []int64, add func(int64, []int64)) error {
+			for i, version := range p.load(ids...) {
+				add(ids[i], []int64{version})
+			}
+			return nil
+		},
+	})
+}
+
+// least is what a read that begins now must see at least.
+func (p *process) least() (least [rows]int64) {
+	p.mu.Lock()
+	least = p.own
+	p.mu.Unlock()
+	w, now := p.world, time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.told {
+		for _, told := range w.told[id] {
+			if w.kind.bound == 0 || now.Sub(told.at) > w.kind.bound {
+				least[id] = max(least[id], told.version)
+			}
+		}
+	}
+	return least
+}
+
+// read makes a read and judges it.
+func (p *process) read(client string, rnd *random) {
+	if rnd.n(20) == 0 {
+		p.store.ForgetAll()
+	}
+	ctx := p.t.Context()
+	var cancel context.CancelFunc
+	switch rnd.n(20) {
+	case 0:
+		ctx = cacheruntime.Refresh(ctx)
+	case 1:
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(rnd.n(int(10*time.Millisecond))))
+		defer cancel()
+	}
+	id := int64(rnd.n(rows))
+	least, began := p.least(), time.Now()
+	var seen map[int64]int64
+	var err error
+	single := func(versions []int64, e error) {
+		if err = e; err == nil {
+			seen = map[int64]int64{id: versions[0]}
+		}
+	}
+	var call *history.Call
+	switch rnd.n(6) {
+	case 0, 1:
+		call = p.begin(client, "Get(%d)", id)
+		single(p.get(ctx, id))
+	case 2, 3:
+		call = p.begin(client, "Outer(%d)", id)
+		single(p.getOuter(ctx, id))
+	case 4:
+		call = p.begin(client, "List")
+		var versions []int64
+		versions, err = p.getList(ctx)
+		seen = map[int64]int64{}
+		for id, version := range versions {
+			seen[int64(id)] = version
+		}
+	default:
+		call = p.begin(client, "Many(0, %d)", id)
+		var found []cacheruntime.Found[int64, []int64]
+		found, err = p.getMany(ctx, 0, id)
+		seen = map[int64]int64{}
+		for _, f := range found {
+			seen[f.ID] = f.Value[0]
+		}
+	}
+	if err != nil {
+		call.Fail()
+		if ctx.Err() == nil {
+			p.fail("%s: %v", client, err)
+		}
+		return
+	}
+	for id := range int64(rows) {
+		version, ok := seen[id]
+		if !ok {
+			continue
+		}
+		call.Saw(int(id), version)
+		if version < least[id] {
+			call.Return()
+			p.fail("%s, which began at %v: STALE: row %d as of version %d, and %d is to be seen", client, began.Sub(p.began), id, version, least[id])
+			return
+		}
+	}
+	call.Return()
+	// Whatever it waits for has a time of its own: proofs, entries, locks.
+	if took := time.Since(began); took > 3*time.Second {
+		p.fail("%s: a read took %v", client, took)
+	}
+}
+
+var errNotDone = errors.New("not done")
+
+// A change is what a write does to the database.
+type change struct {
+	process *process
+	call    *history.Call
+	rnd     *random
+	ids     []int64
+	began   time.Time
+	done    map[int64]int64 // versions that were committed
+	late    bool            // they will be
+	over    chan struct{}   // closed when the call has returned
+	crash   bool
+}
+
+// make makes the change, or not, and returns what the database does.
+func (c *change) make(ctx context.Context) error {
+	p, rnd := c.process, c.rnd
+	for range rnd.n(3) {
+		rnd.pause(30 * time.Millisecond)
+	}
+	guarded := p.kind.guarded
+	if ctx.Err() != nil || guarded && time.Since(c.began) > lease/2 {
+		return errors.Join(errNotDone, ctx.Err())
+	}
+	how := rnd.n(10)
+	switch {
+	case how == 0:
+		return errNotDone
+	case how == 1:
+		// It lands before the lease is over that began before the call, or with the
+		// one that begins when it returns.
+		left := lease - time.Since(c.began)
+		if !guarded {
+			left = lease
+		}
+		c.late = true
+		after := time.Duration(rnd.n(int(left - time.Millisecond)))
+		p.late.Go(func() {
+			<-time.After(after)
+			c.commit()
+			<-c.over
+			p.landed(c)
+		})
+		return driver.ErrBadConn
+	}
+	c.commit()
+	if guarded && !p.kind.lossy && how == 2 && rnd.n(4) == 0 {
+		c.crash = true
+		return nil
+	}
+	for range rnd.n(4) { // the change can be seen, and the write has not returned
+		rnd.pause(20 * time.Millisecond)
+	}
+	if how == 3 {
+		panic(errNotDone)
+	}
+	return nil
+}
+
+func (c *change) commit() {
+	w := c.process.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.done = map[int64]int64{}
+	for _, id := range c.ids {
+		w.version[id]++
+		c.call.Wrote(int(id), w.version[id])
+		c.done[id] = w.version[id]
+	}
+}
+
+// update makes a write, a transaction, or clears the cache.
+func (p *process) update(client string, rnd *random) {
+	if rnd.n(30) == 0 {
+		call := p.begin(client, "Clear")
+		if err := p.cache.Clear(p.t.Context()); err != nil && !errors.Is(err, cacheruntime.ErrUndelivered) {
+			p.fail("%s: clear: %v", client, err)
+		}
+		call.Return()
+		return
+	}
+	c := &change{process: p, rnd: rnd, ids: []int64{int64(rnd.n(rows))}, over: make(chan struct{})}
+	refused := error(nil)
+	func() {
+		defer func() {
+			if v := recover(); v != nil && v != error(errNotDone) {
+				panic(v)
+			}
+		}()
+		if rnd.n(4) == 0 {
+			if id := int64(rnd.n(rows)); id != c.ids[0] {
+				c.ids = append(c.ids, id)
+			}
+			c.call = p.begin(client, "Update(%v) in a transaction", c.ids)
+			ctx, tx := p.cache.Begin(p.t.Context())
+			defer tx.End()
+			for _, id := range c.ids {
+				if _, w, err := p.write.Begin(ctx, p.stale(id)); err != nil {
+					p.fail("%s: refused in a transaction: %v", client, err)
+				} else {
+					w.Returned(nil)
+					w.End()
+				}
+				rnd.pause(10 * time.Millisecond)
+			}
+			c.began = time.Now()
+			err := tx.Commit(func() error {
+				err := c.make(ctx)
+				c.crash = false // the commit is the end of the call here
+				return err
+			})
+			if errors.Is(err, cacheruntime.ErrRefused) {
+				refused = err
+			}
+			return
+		}
+		c.call = p.begin(client, "Update(%v)", c.ids)
+		c.began = time.Now()
+		ctx, w, err := p.write.Begin(p.t.Context(), p.stale(c.ids[0]))
+		if refused = err; err != nil {
+			return
+		}
+		defer func() {
+			if !c.crash {
+				w.End()
+			}
+		}()
+		w.Returned(c.make(ctx))
+	}()
+	close(c.over)
+	switch {
+	case refused != nil:
+		c.call.Fail()
+		if !p.kind.guarded || !errors.Is(refused, cacheruntime.ErrRefused) {
+			p.fail("%s: refused: %v", client, refused)
+		}
+	case c.crash:
+		c.call.Fail()
+		p.crash()
+	case !c.late:
+		p.returned(c)
+	}
+}
+
+// touch makes a plain write.
+func (p *process) touch(ctx context.Context, id int64) {
+	c := &change{process: p, ids: []int64{id}, call: p.begin(p.name, "Update(%d)", id)}
+	_, w, err := p.write.Begin(ctx, p.stale(id))
+	if err != nil {
+		p.fail("afterwards, a write is refused: %v", err)
+		return
+	}
+	c.commit()
+	w.Returned(nil)
+	w.End()
+	c.call.Return()
+}
+
+func (p *process) stale(id int64) func(*cacheruntime.Tags) {
+	return func(tags *cacheruntime.Tags) { tags.Add(tag("row", id), listTag) }
+}
+
+// returned is called when a write has returned. This process is to see it from now
+// on, the others when they are told: with a guarded write they were told before.
+func (p *process) returned(c *change) {
+	p.mu.Lock()
+	for id, version := range c.done {
+		p.own[id] = max(p.own[id], version)
+	}
+	p.mu.Unlock()
+	if p.kind.guarded && !p.kind.lossy || p.cache.Stats().Shared.Queued == 0 {
+		p.tell(c)
+	} else {
+		p.tellLater(c)
+	}
+	c.call.Return()
+}
+
+// landed is called when a change has been made that came late. If the log had been
+// told that it is in doubt, it is marked.
+func (p *process) landed(c *change) {
+	defer c.call.Return()
+	if p.kind.lossy {
+		return // the mark may have been lost
+	}
+	p.mu.Lock()
+	for id, version := range c.done {
+		p.own[id] = max(p.own[id], version)
+	}
+	p.mu.Unlock()
+	if p.kind.guarded || p.cache.Stats().Shared.Queued == 0 {
+		p.tell(c)
+	} else {
+		p.tellLater(c)
+	}
+}
+
+// tell makes all processes answerable for a change.
+func (w *world) tell(c *change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, version := range c.done {
+		w.told[id] = append(w.told[id], told{time.Now(), version})
+	}
+}
+
+// tellLater does so when nothing is left to be delivered.
+func (p *process) tellLater(c *change) {
+	p.late.Go(func() {
+		for range 200 {
+			<-time.After(25 * time.Millisecond)
+			if p.cache.Stats().Shared.Queued == 0 {
+				p.tell(c)
+				return
+			}
+		}
+	})
+}
+
+// crash ends a process without any of what it would do in the end.
+func (p *process) crash() {
+	p.mu.Lock()
+	dead := p.dead
+	p.dead = true
+	p.mu.Unlock()
+	if dead {
+		return
+	}
+	p.note("%s crashes", p.name)
+	p.tier.Cut()
+	p.stop()
+	p.forget(p)
+	p.late.Go(func() {
+		p.clients.Wait()
+		p.cache.Close() // it was cut off: nobody hears of it
+	})
+}
+
+// end ends a process in good order.
+func (p *process) end() {
+	p.mu.Lock()
+	dead := p.dead
+	p.dead = true
+	p.mu.Unlock()
+	if dead {
+		return
+	}
+	p.forget(p)
+	p.note("%s ends", p.name)
+	p.leave()
+	if err := p.cache.Close(); err != nil {
+		p.note("%s: %v", p.name, err)
+		p.world.mu.Lock()
+		p.untold = true
+		p.world.mu.Unlock()
+	}
+}
+
+// weather is that there is always a delay, so that no two things happen at the very same
+// time, with more faults on top.
+func (p *process) weather(faults cachetest.Faults) cachetest.Faults {
+	delayed := func(worse func(string) cachetest.Fate) func(string) cachetest.Fate {
+		return func(call string) (fate cachetest.Fate) {
+			if worse != nil {
+				fate = worse(call)
+			}
+			fate.Delay += time.Duration(1 + p.bad.n(int(time.Millisecond)))
+			return fate
+		}
+	}
+	faults.Request, faults.Reply = delayed(faults.Request), delayed(faults.Reply)
+	return faults
+}
+
+// harass makes things go wrong until the time is over.
+func (w *world) harass(over context.Context) {
+	rnd := w.random
+	for {
+		select {
+		case <-time.After(time.Duration(rnd.n(int(150 * time.Millisecond)))):
+		case <-over.Done():
+			return
+		}
+		processes := w.alive()
+		if len(processes) < 2 {
+			w.open()
+			continue
+		}
+		p := processes[rnd.n(len(processes))]
+		most := 26
+		if !w.kind.lossy {
+			most = 20
+		}
+		switch rnd.n(most) {
+		case 0:
+			w.note("%s is cut off", p.name)
+			p.tier.Cut()
+		case 1:
+			w.note("%s stalls", p.name)
+			p.tier.Stall()
+		case 2, 3:
+			w.note("%s heals", p.name)
+			p.tier.Heal()
+			p.tier.SetFaults(p.weather(cachetest.Faults{}))
+		case 4:
+			w.note("all are cut off")
+			w.shared.Cut()
+		case 5:
+			w.note("all stall")
+			w.shared.Stall()
+		case 6, 7, 8:
+			w.note("all heal")
+			w.shared.Heal()
+		case 9:
+			w.note("the connections of %s break", p.name)
+			p.tier.Break()
+		case 10:
+			lost, broken := float64(rnd.n(30))/100, float64(rnd.n(30))/100
+			w.note("%s loses %v and breaks %v of its messages", p.name, lost, broken)
+			p.tier.SetFaults(p.weather(cachetest.Faults{
+				Request: cachetest.RandomFate(uint64(rnd.n(1<<30)), 20*time.Millisecond, lost, broken),
+				Reply:   cachetest.RandomFate(uint64(rnd.n(1<<30)), 20*time.Millisecond, lost, broken),
+			}))
+		case 11:
+			delay := time.Duration(rnd.n(int(time.Second)))
+			w.note("%s is slow: up to %v", p.name, delay)
+			p.tier.SetFaults(p.weather(cachetest.Faults{
+				Request: cachetest.RandomFate(uint64(rnd.n(1<<30)), delay, 0, 0),
+				Reply:   cachetest.RandomFate(uint64(rnd.n(1<<30)), delay, 0, 0),
+			}))
+		case 12:
+			w.note("what %s is told is forged", p.name)
+			p.tier.SetFaults(p.weather(forgery(rnd.fork())))
+		case 13:
+			n := rnd.n(5)
+			w.note("the log is trimmed to %d", n)
+			w.shared.Trim(n)
+		case 14:
+			w.note("the log is evicted")
+			w.shared.EvictLog()
+		case 15:
+			w.note("entries are evicted")
+			w.shared.EvictEntries()
+		case 16:
+			w.note("entries are damaged")
+			w.shared.DamageEntries()
+		case 17:
+			w.note("fail over, without loss")
+			w.shared.FailOver(0)
+		case 18:
+			if len(processes) < 5 {
+				w.open()
+			}
+		case 19:
+			w.late.Go(p.end)
+		case 20:
+			w.note("flush")
+			w.shared.Flush()
+		case 21:
+			w.note("the marks are evicted")
+			w.shared.EvictMarks()
+		case 22:
+			w.note("save")
+			w.shared.Save()
+		case 23:
+			w.note("restart")
+			w.shared.Restart()
+		default:
+			n := rnd.n(10)
+			w.note("fail over, %d are lost", n)
+			w.shared.FailOver(n)
+		}
+	}
+}
+
+// forgery makes replies ones that a log of this kind could not give.
+func forgery(rnd *random) cachetest.Faults {
+	return cachetest.Faults{
+		Log: func(call string, reply *cacheruntime.LogReply) error {
+			n := len(reply.Records)
+			i := rnd.n(max(n, 1))
+			switch rnd.n(20) {
+			case 0:
+				return fmt.Errorf("forged: %w", cacheruntime.ErrMalformed)
+			case 1:
+				*reply = cacheruntime.LogReply{}
+			case 2:
+				reply.Known, reply.Records = false, nil
+			case 3:
+				reply.Head.Epoch++
+			case 4:
+				reply.Head.Number += 1 << 60
+			case 5:
+				if call == "Prove" {
+					reply.Head.Number += 3
+				}
+			case 6:
+				reply.Head.ID[0]++
+			case 7:
+				if n > 0 {
+					reply.Records[i].Previous[0]++
+				}
+			case 8:
+				if n > 0 {
+					reply.Records[i].ID[0]++
+				}
+			case 9:
+				if n > 0 {
+					reply.Records[i].Number += 1 << 60
+				}
+			case 10:
+				if n > 0 {
+					reply.Records = append(reply.Records[:i], reply.Records[i+1:]...)
+				}
+			case 11:
+				if n > 0 {
+					reply.Records = append(reply.Records, reply.Records[i])
+				}
+			}
+			return nil
+		},
+		Snapshot: func(snapshot *cacheruntime.LogSnapshot) error {
+			switch rnd.n(20) {
+			case 0:
+				return fmt.Errorf("forged: %w", cacheruntime.ErrMalformed)
+			case 1:
+				*snapshot = cacheruntime.LogSnapshot{}
+			case 2:
+				snapshot.At.Epoch++
+			case 3:
+				snapshot.At.Number += 1 << 60
+			case 4:
+				snapshot.At.ID[0]++
+			case 5:
+				snapshot.Words = append(snapshot.Words, snapshot.At.Number+1)
+			case 6:
+				snapshot.Words = make([]uint64, cacheruntime.SharedTableSize+1)
+			case 7:
+				snapshot.Cleared = snapshot.At.Number + 1
+			}
+			return nil
+		},
+		Entry: func(_ string, entry []byte) []byte {
+			if i := rnd.n(4 * len(entry)); i < len(entry) {
+				entry[i]++
+			}
+			return entry
+		},
+	}
+}
