@@ -65,7 +65,9 @@ func TestSharedBound(t *testing.T) {
 	}{
 		{"cut off", func(a, _ *member) { a.tier.Cut() }, nil},
 		{"stalled", func(a, _ *member) { a.tier.Stall() }, nil},
-		{"heard late", func(a, _ *member) { a.tier.SetFaults(cachetest.Faults{Request: only(late(bound*3/4), "Prove", "Wait")}) }, nil},
+		{"heard late", func(a, _ *member) {
+			a.tier.SetFaults(cachetest.Faults{Request: only(late(bound*3/4), "Prove", "Wait")})
+		}, nil},
 		{"answered late", func(a, _ *member) {
 			// The server answers before the write, and a hears it afterwards.
 			a.tier.SetFaults(cachetest.Faults{Reply: only(late(bound*3/4), "Prove")})
@@ -421,11 +423,11 @@ func TestSharedClose(t *testing.T) {
 	})
 }
 
-const guardLease = 10 * time.Second
+const fullLease = 10 * time.Second
 
 func (s *site) joinGuarded() *member {
 	s.t.Helper()
-	return s.join(cacheruntime.WithGuardedWrites(guardLease))
+	return s.join(cacheruntime.WithGuardedWrites(fullLease))
 }
 
 func (m *member) mustBegin(id int64) (end func(error)) {
@@ -500,10 +502,10 @@ func TestSharedLeaseEnds(t *testing.T) {
 		a.expectHits(1)
 		b.mustBegin(1)
 		b.tier.Cut()
-		pass(guardLease / 2)
+		pass(fullLease / 2)
 		s.grow(1)
 		a.expectNoHit(1)
-		pass(guardLease)
+		pass(fullLease)
 		a.expect(1)
 		a.expectHits(1)
 		if marks := s.shared.Marks(); len(marks) > 0 {
@@ -528,12 +530,12 @@ func TestSharedCommitThatTakesLong(t *testing.T) {
 		call.End()
 		err = tx.Commit(func() error {
 			for range 6 {
-				pass(guardLease / 2)
+				pass(fullLease / 2)
 				a.expectNoHit(1)
 			}
 			// a hears nothing of renewals until the lease is over as far as it knows.
 			a.tier.SetFaults(cachetest.Faults{Request: only(lost, "Prove", "Wait"), Reply: only(lost, "Wait")})
-			pass(2 * guardLease)
+			pass(2 * fullLease)
 			a.tier.SetFaults(cachetest.Faults{})
 			pass(2 * bound)
 			if n := len(s.shared.Marks()); n != 1 {
@@ -570,7 +572,7 @@ func TestSharedRefused(t *testing.T) {
 				t.Errorf("%s, when that is known: %v", name, err)
 			}
 			a.tier.SetFaults(cachetest.Faults{})
-			pass(guardLease / 2)
+			pass(fullLease / 2)
 			if marks := s.shared.Marks(); len(marks) > 0 {
 				t.Errorf("%s: marks are left: %v", name, marks)
 			}
@@ -585,7 +587,7 @@ func TestSharedDoubt(t *testing.T) {
 	for name, isCut := range map[string]bool{"delivered": false, "delivered later": true} {
 		t.Run(name, func(t *testing.T) {
 			onSite(t, func(t *testing.T, s *site) {
-				a, b := s.join(cacheruntime.WithAmbiguousWrites(guardLease, nil)), s.join()
+				a, b := s.join(cacheruntime.WithAmbiguousWrites(fullLease, nil)), s.join()
 				b.expectHits(1)
 				end := a.mustBegin(1)
 				if isCut {
@@ -599,7 +601,7 @@ func TestSharedDoubt(t *testing.T) {
 				s.grow(1)
 				b.expect(1)
 				a.expect(1)
-				pass(2 * guardLease)
+				pass(2 * fullLease)
 				b.expectHits(1)
 				a.expectHits(1)
 			})
