@@ -43,9 +43,16 @@ func (l *sharedLog) start() {
 	go l.follow(err)
 }
 
+// report logs what keeps the log from being followed, and when that is over.
 func (l *sharedLog) report(err error) {
-	if err != nil && l.ctx.Err() == nil {
-		l.cache.problems.report("the log that processes share cannot be followed; without it reads go to the repository", "", "", err)
+	switch {
+	case l.ctx.Err() != nil:
+	case err != nil:
+		logged := l.cache.problems.report("the log that processes share cannot be followed; without it reads go to the repository", "", "", err)
+		l.complained = l.complained || logged
+	case l.complained:
+		l.complained = false
+		l.cache.problems.isOver("the log that processes share is followed again, and has been told what was queued")
 	}
 }
 
@@ -103,7 +110,11 @@ func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 	defer l.end()
 	for from := range asked {
 		if err := l.shared.Wait(l.ctx, from); err != nil {
-			select { // what is wrong, the follower will find out
+			if l.ctx.Err() == nil {
+				l.counts.failures.Add(1)
+				l.cache.problems.report("nothing wakes this process up when others invalidate; it asks every third of WithMaxStaleness", "", "", err)
+			}
+			select {
 			case <-time.After(maxRetry):
 			case <-l.ctx.Done():
 			}
@@ -112,9 +123,19 @@ func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 	}
 }
 
-// step does what there is to be done: it reads a lost table again, tells the log what
-// is queued, ends and renews leases, and asks for what is new.
-func (l *sharedLog) step() error {
+// step does what there is to be done, again if a new epoch begins meanwhile.
+func (l *sharedLog) step() (err error) {
+	for range 3 {
+		if err = l.stepOnce(); !errors.Is(err, errLost) {
+			break
+		}
+	}
+	return err
+}
+
+// stepOnce reads a lost table again, tells the log what is queued, ends and renews
+// leases, and asks for what is new.
+func (l *sharedLog) stepOnce() error {
 	if err := l.recover(); err != nil {
 		return err
 	}
@@ -174,7 +195,10 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 	s, err := l.shared.Snapshot(l.ctx, condemned)
 	l.mu.Lock()
 	if err == nil {
-		err = l.install(&s)
+		last := l.at.Epoch
+		if err = l.install(&s); err == nil && last != 0 && last != s.At.Epoch {
+			l.cache.problems.warn("the log that processes share has begun a new epoch, as after a flush, a restart or a failover of the server: everything is loaded again")
+		}
 	}
 	l.heard(err)
 	l.mu.Unlock()
@@ -454,8 +478,9 @@ func (l *sharedLog) close() error {
 	left := l.queue.writes
 	l.mu.Unlock()
 	if left > 0 {
-		err = fmt.Errorf("cacheruntime: the invalidations of %d writes have not been delivered to other processes, "+
-			"which may serve what they had until it expires: %w", left, cmp.Or(err, errShutDown))
+		err = fmt.Errorf("cacheruntime: the %s of %d %s not been delivered to other processes, "+
+			"which may serve what they had until it expires: %w", plural(uint64(left), "invalidation", "invalidations"), left,
+			plural(uint64(left), "write has", "writes have"), cmp.Or(err, errShutDown))
 	} else {
 		err = nil
 	}

@@ -5,6 +5,7 @@ import (
 	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -39,6 +40,7 @@ type sharedLog struct {
 	condemned uint64                 // the epoch that the snapshot is to end, or 0
 	restoring bool                   // marks of the table before are yet to be entered into the new log
 	restore   []LogMark              // those
+	unread    []LogMark              // of own records in a log that the table is not of
 	recent    [recentRecords]LogID   // of the last records, by number
 	marks     map[LogID]*outstanding // in the table
 	held      map[LogID]*held        // by calls of this process
@@ -58,7 +60,8 @@ type sharedLog struct {
 	stop   context.CancelFunc
 	counts sharedCounts
 
-	questions atomic.Uint64 // so far
+	questions  atomic.Uint64 // so far
+	complained bool          // the follower's: it has logged that it cannot follow
 }
 
 // recentRecords is how many records are known by their IDs after they were applied.
@@ -194,7 +197,11 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	l.mu.Unlock()
 	l.counts.undelivered.Add(1)
 	l.cache.byHand.tell(context.Background(), Event{Outcome: Undelivered, Err: err})
-	l.cache.problems.report("an invalidation could not be delivered to other processes; it is tried again", "", "", err)
+	message := "an invalidation could not be delivered to other processes; it is tried again"
+	if err == errShutDown {
+		message = "an invalidation is not delivered to other processes: the cache is closed"
+	}
+	l.cache.problems.report(message, "", "", err)
 	return fmt.Errorf("%w: %w", ErrUndelivered, err)
 }
 
@@ -282,6 +289,9 @@ func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
 	}
 	l.counts.appended.Add(1)
 	record.Number = reply.Head.Number
+	if record.Mark.ID != (LogID{}) && (l.lost || reply.Head.Epoch != l.at.Epoch) {
+		l.keepUnread(record.Mark)
+	}
 	switch {
 	case reply.Head.Epoch != l.at.Epoch:
 	case record.Number > l.at.Number:
@@ -293,6 +303,22 @@ func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
 		// entered again.
 	}
 	return nil
+}
+
+// maxUnread is how many marks are kept until there is a table for them.
+const maxUnread = 1 << 10
+
+// keepUnread keeps a mark that is in the log but in no table yet: that log may be gone
+// before it has been read. l.mu is held.
+func (l *sharedLog) keepUnread(m LogMark) {
+	if len(l.unread) == maxUnread {
+		lease := m.Lease
+		for _, old := range l.unread {
+			lease = max(lease, old.Lease)
+		}
+		l.unread = []LogMark{{ID: newLogID(), All: true, Lease: lease}}
+	}
+	l.unread = append(l.unread, m)
 }
 
 // heard notes whether the log could be asked. l.mu is held.
@@ -506,17 +532,22 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	}
 	// A log that lost its state has lost its marks as well. Every process that knows
 	// of them enters them again.
-	l.restore = nil
-	for id, o := range before {
-		if l.marks[id] == nil && newEpoch {
-			l.restore = append(l.restore, o.LogMark)
+	restore := map[LogID]LogMark{}
+	for _, m := range slices.Concat(l.restore, l.unread) {
+		restore[m.ID] = m
+	}
+	if newEpoch {
+		for id, o := range before {
+			restore[id] = o.LogMark
 		}
 	}
 	for id, h := range l.held {
-		if l.marks[id] == nil && (before[id] == nil || !newEpoch) {
-			l.restore = append(l.restore, h.mark())
+		if newEpoch || before[id] == nil {
+			restore[id] = h.mark()
 		}
 	}
+	maps.DeleteFunc(restore, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
+	l.restore, l.unread = slices.Collect(maps.Values(restore)), nil
 	l.restoring = len(l.restore) > 0
 	t.remark(marks{}, l.queue.stale)
 	t.remark(marks{}, l.sending.stale)

@@ -26,7 +26,7 @@ type options struct {
 	observers     []Observer
 	clock         Clock
 	shared        Shared
-	sharedGiven   bool
+	sharedGiven   int // how often
 	maxStaleness  time.Duration
 	boundGiven    bool // maxStaleness is
 	sharedFlights time.Duration
@@ -169,11 +169,11 @@ func WithObserver(observer Observer) Option {
 // What a [Refresh] stores holds for the memory of this process: an entry that it has
 // given up may come back from the shared tier as another process has loaded it.
 //
-// The cache closes it. One that is closed, or is that of another cache, is of no use.
+// The cache closes it, unless [New] fails. Each cache needs one of its own.
 func WithShared(shared Shared) Option {
 	return func(o *options) {
 		o.shared = shared
-		o.sharedGiven = true
+		o.sharedGiven++
 	}
 }
 
@@ -235,13 +235,15 @@ func (o *options) openStore() (Store, error) {
 		return nil, fmt.Errorf("cacheruntime: WithGuardedWrites(%v): must be positive", o.guardLease)
 	case o.doubtLease < 0:
 		return nil, fmt.Errorf("cacheruntime: WithAmbiguousWrites(%v): must not be negative", o.doubtLease)
-	case o.sharedGiven && o.shared == nil:
+	case o.sharedGiven > 1:
+		return nil, errors.New("cacheruntime: WithShared is given twice: a cache has one log")
+	case o.sharedGiven > 0 && o.shared == nil:
 		return nil, errors.New("cacheruntime: WithShared(nil): nothing to share")
-	case o.boundGiven && !o.sharedGiven:
+	case o.boundGiven && o.sharedGiven == 0:
 		return nil, errors.New("cacheruntime: WithMaxStaleness is about other processes and needs WithShared")
 	case o.maxStaleness < 0:
 		return nil, fmt.Errorf("cacheruntime: WithMaxStaleness(%v): must not be negative", o.maxStaleness)
-	case o.flightsGiven && !o.sharedGiven:
+	case o.flightsGiven && o.sharedGiven == 0:
 		return nil, errors.New("cacheruntime: WithSharedFlights is about other processes and needs WithShared")
 	case o.flightsGiven && o.sharedFlights <= 0:
 		return nil, fmt.Errorf("cacheruntime: WithSharedFlights(%v): must be positive", o.sharedFlights)

@@ -16,6 +16,7 @@ import (
 // A site is rows that several processes read and write, and what these share. Rows are
 // numbers that grow: 1 where nothing was written.
 type site struct {
+	wrap   func(*cachetest.Tier) cacheruntime.Shared // what members join with; nil for the tier itself
 	t      *testing.T
 	shared *cachetest.Shared
 
@@ -77,9 +78,13 @@ func (s *site) join(options ...cacheruntime.Option) *member {
 func (s *site) joinWith(configure func(*cacheruntime.ReadConfig[int64]), options ...cacheruntime.Option) *member {
 	s.t.Helper()
 	m := &member{site: s, tier: s.shared.Tier()}
+	shared := cacheruntime.Shared(m.tier)
+	if s.wrap != nil {
+		shared = s.wrap(m.tier)
+	}
 	var err error
 	m.cache, err = cacheruntime.New(append([]cacheruntime.Option{
-		cacheruntime.WithShared(m.tier),
+		cacheruntime.WithShared(shared),
 		cacheruntime.WithMaxStaleness(bound),
 		cacheruntime.WithLogger(slog.New(slog.DiscardHandler)),
 		cacheruntime.WithMaxBytes(1 << 20),
