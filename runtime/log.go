@@ -261,8 +261,8 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 		default:
 			record.Number = reply.Head.Number
 			l.counts.appended.Add(1)
-			if reply.Head.Epoch == l.at.Epoch {
-				l.enter(&record)
+			if reply.Head.Epoch == l.at.Epoch && record.Number > l.at.Number {
+				l.enter(&record) // else it has been, and maybe what ended its mark as well
 			}
 		}
 	}

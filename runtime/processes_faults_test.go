@@ -265,3 +265,36 @@ func TestForgedRecordsDoNoHarm(t *testing.T) {
 		})
 	}
 }
+
+// A mark whose lease is over by the time that its writer hears of it is not marked
+// again.
+func TestMarkThatHasEndedStaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := cachetest.NewShared(t)
+		tier := shared.Tier()
+		cache := newShared(t, tier, cacheruntime.WithGuardedWrites(100*time.Millisecond))
+		write := cacheruntime.NewWrite(cache, "example.com/world.Rows", "Update")
+		row := newRow(cache)
+		<-time.After(time.Second)
+		appends := 0
+		tier.SetFaults(cachetest.Faults{Reply: func(call string) (fate cachetest.Fate) {
+			if call == "Append" {
+				if appends++; appends == 1 {
+					fate.Delay = 500 * time.Millisecond
+				}
+			}
+			return fate
+		}})
+		_, call, err := write.Begin(t.Context(), func(tags *cacheruntime.Tags) { tags.Add(tag("row", row.id)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		call.Returned(nil)
+		call.End()
+		<-time.After(time.Second)
+		row.expect(t, 0)
+		ctx, trace := cacheruntime.WithTrace(t.Context())
+		row.get(ctx)
+		cachetest.Hit(t, trace)
+	})
+}
