@@ -111,10 +111,7 @@ type batchCall[K, V any] struct {
 func (l *batchLoad[K, V]) lookup() {
 	r := l.read
 	l.results = make([]batchResult[V], len(l.ids))
-	var since time.Time
-	if r.cache.log != nil {
-		since = time.Now() // the log need not be asked for each id
-	}
+	since := r.cache.nextQuestion() // the log need not be asked for each id
 	for i, id := range l.ids {
 		key := r.Key(l.ctx)
 		key.since = since
@@ -458,8 +455,9 @@ func (l *batchLoad[K, V]) carry(t *batchTrip[K, V], seats map[string]*seat[K, V]
 		}
 	}
 
+	since := r.cache.nextQuestion()
 	for _, s := range t.seats {
-		if f := s.flight; !f.fresh && !f.background && r.recheck(f) {
+		if f := s.flight; !f.fresh && !f.background && r.recheck(f, since) {
 			l.land(s)
 		}
 	}
@@ -511,7 +509,7 @@ func (l *batchLoad[K, V]) land(s *seat[K, V]) {
 func (l *batchLoad[K, V]) fetchShared(ctx context.Context, t *batchTrip[K, V]) {
 	r := l.read
 	log := r.cache.log
-	if log == nil || !log.begin() {
+	if log == nil || !log.couldServe() || !log.begin() {
 		return
 	}
 	defer log.end()
@@ -526,7 +524,7 @@ func (l *batchLoad[K, V]) fetchShared(ctx context.Context, t *batchTrip[K, V]) {
 	if len(keys) == 0 {
 		return
 	}
-	asked := time.Now() // all flights have begun, and the log need not be asked for each
+	since := log.nextQuestion() // all flights have begun, and the log need not be asked for each
 	found, err := log.shared.Get(ctx, keys)
 	if err == nil && len(found) != len(keys) {
 		err = fmt.Errorf("%w: %d entries for %d keys", ErrMalformed, len(found), len(keys))
@@ -538,7 +536,7 @@ func (l *batchLoad[K, V]) fetchShared(ctx context.Context, t *batchTrip[K, V]) {
 		return
 	}
 	for i, s := range seats {
-		if r.adopt(s.flight, found[i], asked) {
+		if r.adopt(s.flight, found[i], since) {
 			l.land(s)
 		}
 	}

@@ -95,7 +95,7 @@ func New(opts ...Option) (*Cache, error) {
 //
 // With [WithShared] it tries once more to deliver what other processes have not been
 // told, and its error says what is left. Close the cache after what writes through it:
-// of later writes they are not told.
+// of later writes they are not told, and guarded ones are refused ([ErrRefused]).
 func (c *Cache) Close() error {
 	if c.closed.Swap(true) {
 		return nil

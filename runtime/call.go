@@ -232,7 +232,7 @@ func (c *call[V]) stale(ctx context.Context) (value V, ok bool) {
 	if held == nil && c.flight != nil && isClosed(c.flight.done) {
 		held = c.flight.fallback
 	}
-	if held == nil || !held.staleTest(ctx, c.read.cache) {
+	if held == nil || !held.staleTest(ctx, c.read.cache, c.key.since) {
 		return value, false
 	}
 	value, _, ok = c.read.answer(held, NewDecoder(held.payload))

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 const (
@@ -38,9 +37,9 @@ type table struct {
 	full    sync.Mutex
 	spilled map[uint32]uint64 // marks of full words, beyond fullMarks, by index
 
-	// proven is a time since when the table was known to be current, of one that follows
-	// a log; nil for not at all. It is set when the words are.
-	proven atomic.Pointer[time.Time]
+	// proven is the last proof that the table is current, of one that follows a log; nil
+	// for none. It is set when the words are.
+	proven atomic.Pointer[proof]
 }
 
 func newTable() *table {

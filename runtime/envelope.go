@@ -140,16 +140,16 @@ func (e *entry) hitTestIn(c *Cache, view *table) (reason Reason, now time.Time) 
 	return reason, now
 }
 
-// serveTest tells why the entry must not be served as current, or "" if it may be: to
-// a read that began then, or begins now if that is zero. Where processes share a log,
-// what is known of it has to be current as well. With D = 0 it waits for that.
-func (e *entry) serveTest(ctx context.Context, c *Cache, began time.Time) Reason {
+// serveTest tells why the entry must not be served as current, or "" if it may be. Where
+// processes share a log, what is known of it has to be current as well. With D = 0 it
+// waits for that. For since see sharedLog.test.
+func (e *entry) serveTest(ctx context.Context, c *Cache, since uint64) Reason {
 	l := c.log
 	switch {
 	case l == nil:
 		return e.hitTest(c)
 	case l.bound == 0:
-		return l.test(ctx, began, func(view *table) Reason {
+		return l.test(ctx, since, func(view *table) Reason {
 			reason, _ := e.hitTestIn(c, view)
 			return reason
 		})
@@ -164,16 +164,18 @@ func (e *entry) serveTest(ctx context.Context, c *Cache, began time.Time) Reason
 	case now.IsZero() || c.clock != nil:
 		now = time.Now()
 	}
-	if !l.isRecent(proven, now) {
+	if !l.isCurrent(proven, 0, now) {
 		return ReasonCutOff
 	}
 	return ""
 }
 
 // staleTest reports whether the value of an entry that has expired may be served
-// if there is no better one: it was not invalidated, and is not too old.
-func (e *entry) staleTest(ctx context.Context, c *Cache) bool {
-	return c.test(ctx, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) }) == "" && (e.hard == never || c.now().UnixNano() < e.hard)
+// if there is no better one: it was not invalidated, and is not too old. For since see
+// sharedLog.test.
+func (e *entry) staleTest(ctx context.Context, c *Cache, since uint64) bool {
+	reason := c.test(ctx, since, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) })
+	return reason == "" && (e.hard == never || c.now().UnixNano() < e.hard)
 }
 
 // outcome is that of a call which is answered with the entry.

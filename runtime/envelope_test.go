@@ -182,6 +182,6 @@ func FuzzEnvelope(f *testing.F) {
 			t.Fatal("what is appended to a part overwrites the next")
 		}
 		e.hitTest(c)
-		e.staleTest(t.Context(), c)
+		e.staleTest(t.Context(), c, 0)
 	})
 }

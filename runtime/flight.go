@@ -194,7 +194,7 @@ func (r *Read[V]) fly(ctx context.Context, f *flight[V], loader Loader[V]) {
 		}
 		r.land(f)
 	}()
-	if f.fresh || f.background || !r.recheck(f) && !r.fetchShared(f) {
+	if f.fresh || f.background || !r.recheck(f, 0) && !r.fetchShared(f) {
 		ctx, cancel := context.WithTimeout(ctx, r.cache.loadTimeout)
 		defer cancel()
 		called := r.visit(ctx, f.trip, []*flight[V]{f}, f.stats, func(ctx context.Context) error {
@@ -266,10 +266,11 @@ func (f *flight[V]) isFailure() bool {
 }
 
 // recheck looks for an entry that an earlier flight stored after the caller had
-// looked for one. It reports whether there is one, which is the outcome then.
-func (r *Read[V]) recheck(f *flight[V]) bool {
+// looked for one. It reports whether there is one, which is the outcome then. For since
+// see sharedLog.test.
+func (r *Read[V]) recheck(f *flight[V], since uint64) bool {
 	var e entry
-	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e, time.Time{}) != "" || !r.isOutcome(f, &e) {
+	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e, since) != "" || !r.isOutcome(f, &e) {
 		return false
 	}
 	f.stored = true

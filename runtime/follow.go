@@ -29,7 +29,7 @@ func newSharedLog(c *Cache, shared Shared, bound, flights time.Duration) *shared
 		cache: c, shared: shared, bound: bound, flights: flights,
 		table: c.view(), lost: true,
 		marks: map[LogID]*outstanding{}, held: map[LogID]*held{},
-		wake: make(chan struct{}, 1), delivering: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), delivery: make(chan struct{}, 1),
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
@@ -63,9 +63,10 @@ func (l *sharedLog) follow(err error) {
 	retry := time.Duration(0)
 	listening := false
 	for {
-		wait := l.untilDue(every)
+		wait, wake := l.untilDue(every), l.wake
 		if err != nil {
-			retry = min(max(2*retry, minRetry), maxRetry)
+			wake = nil // it is tried again anyway, and not more often for all who want that
+			retry = min(max(2*retry, minRetry), maxRetry, every)
 			wait = retry/2 + rand.N(retry/2)
 		} else if retry = 0; !listening {
 			l.mu.Lock()
@@ -84,13 +85,7 @@ func (l *sharedLog) follow(err error) {
 			case <-time.After(time.Until(last.Add(pause))):
 			case <-l.ctx.Done():
 			}
-		case <-l.wake:
-			if err != nil {
-				select { // it is to be tried again, but not more often for all who want that
-				case <-time.After(minRetry):
-				case <-l.ctx.Done():
-				}
-			}
+		case <-wake:
 		case <-l.ctx.Done():
 		}
 		timer.Stop()
@@ -123,14 +118,16 @@ func (l *sharedLog) step() error {
 	if err := l.recover(); err != nil {
 		return err
 	}
-	if err := l.deliver(); err != nil {
-		return err
+	err := l.deliver()
+	if err == nil {
+		err = l.endLeases()
 	}
-	if err := l.endLeases(); err != nil {
-		return err
+	if err == nil {
+		l.mu.Lock()
+		l.mute = nil
+		l.mu.Unlock()
 	}
-	_, err := l.prove()
-	return err
+	return cmp.Or(err, l.prove()) // a server that takes nothing may still be asked
 }
 
 // recover reads a lost table again, and enters into the new log the marks that it lost.
@@ -176,11 +173,26 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 	}
 	s, err := l.shared.Snapshot(l.ctx, condemned)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err == nil {
 		err = l.install(&s)
 	}
 	l.heard(err)
+	l.mu.Unlock()
+	if !errors.Is(err, ErrMalformed) {
+		return err
+	}
+	// The epoch that is to end may be one that this process knows nothing of.
+	epoch := s.At.Epoch
+	if epoch == 0 {
+		reply, err := l.shared.Prove(l.ctx, LogPosition{})
+		if err != nil {
+			return err
+		}
+		epoch = reply.Head.Epoch
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lose(epoch)
 	return err
 }
 
@@ -202,34 +214,51 @@ func (l *sharedLog) restoreMarks(restore []LogMark) error {
 // calls in progress hold for as long as they run.
 func (l *sharedLog) endLeases() error {
 	now := time.Now()
-	var records []LogRecord
+	renewals := map[*held]LogRecord{}
+	var ends []LogRecord
 	l.mu.Lock()
 	for _, h := range l.held {
 		if h.renewed && !now.Before(h.renewAt) {
 			h.generation++
-			h.renewAt = now.Add(h.lease / 3)
-			records = append(records, LogRecord{Mark: h.mark()})
+			renewals[h] = LogRecord{Mark: h.mark()}
 		}
 	}
 	for id, o := range l.marks {
 		if h := l.held[id]; now.Before(o.due) || h != nil && h.renewed {
 			continue
 		}
-		o.due = now.Add(max(o.Lease, minRetry)) // if nothing comes of it
-		records = append(records, LogRecord{
+		ends = append(ends, LogRecord{
 			Slots: o.Slots, All: o.All,
 			Release: []LogRelease{{o.ID, o.Generation}}, OnlyIf: IfOutstanding,
 		})
 	}
 	l.mu.Unlock()
-	for _, r := range records {
+	for h, r := range renewals {
+		if _, err := l.append(r); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		h.renewAt = now.Add(h.lease / 3)
+		if l.held[h.id] == nil {
+			// It was released meanwhile, and that may have come first.
+			l.enqueue(marks{}, marks{}, []LogRelease{{ID: h.id}}, 0)
+		}
+		l.mu.Unlock()
+	}
+	for _, r := range ends {
 		appended, err := l.append(r)
 		if err != nil {
 			return err
 		}
-		if appended && r.OnlyIf == IfOutstanding {
+		if appended {
 			l.cache.noteLease()
+			continue
 		}
+		l.mu.Lock()
+		if o := l.marks[r.Release[0].ID]; o != nil && !o.due.After(now) {
+			o.due = now.Add(max(o.Lease, maxPause)) // what came of it is yet to be applied
+		}
+		l.mu.Unlock()
 	}
 	return nil
 }
@@ -257,40 +286,41 @@ func (l *sharedLog) untilDue(d time.Duration) time.Duration {
 	return max(time.Until(next), 0)
 }
 
-// prove asks the log what there is, until it is known to the head. What it returns is
-// when it was asked last: as of then the table is current.
-func (l *sharedLog) prove() (since time.Time, err error) {
+// prove asks the log what there is, until it is known to the head.
+func (l *sharedLog) prove() error {
 	if !l.begin() {
-		return since, errShutDown
+		return errShutDown
 	}
 	defer l.end()
 	for {
 		l.mu.Lock()
-		from, asked := l.at, l.table
+		from, view := l.at, l.table
 		if l.lost {
 			l.mu.Unlock()
-			return since, errLost
+			return errLost
 		}
 		l.mu.Unlock()
-		since = time.Now() // before the call: it proves nothing of what came later
+		asked := l.ask()
 		reply, err := l.shared.Prove(l.ctx, from)
 		l.counts.proofs.Add(1)
 		l.mu.Lock()
 		l.heard(err)
 		if err == nil {
-			l.take(from, asked, reply, since)
+			l.take(view, from, reply, asked)
+			if !l.lost && l.table == view && l.at == from && reply.Head.Number > from.Number {
+				err = fmt.Errorf("%w: no records where there are some", ErrMalformed)
+				l.heard(err)
+			}
 		}
 		lost, ahead := l.lost, reply.Head.Number > l.at.Number
 		l.mu.Unlock()
 		switch {
 		case err != nil:
-			return since, err
+			return err
 		case lost:
-			return since, errLost
+			return errLost
 		case !ahead:
-			return since, nil
-		case len(reply.Records) == 0:
-			return since, fmt.Errorf("%w: no records where there are some", ErrMalformed)
+			return nil
 		}
 	}
 }
@@ -344,54 +374,71 @@ func (l *sharedLog) proveRounds() {
 		if round == nil {
 			return
 		}
-		_, err := l.prove()
-		round.ok = err == nil
+		round.ok = l.prove() == nil
 		close(round.done)
 	}
 }
 
-// isCurrent reports whether a table that was proven current at that time may be
-// used for a read that began at another, or is looking at it now.
-func (l *sharedLog) isCurrent(proven *time.Time, began, now time.Time) bool {
-	if l.bound == 0 {
-		return proven != nil && !proven.Before(began)
+// isCurrent reports whether a table with that proof may be used now: with D = 0 for
+// what the questions count from since on. Otherwise time counts, on the larger of two
+// clocks: one stands still while a machine is suspended, the other may be set.
+func (l *sharedLog) isCurrent(proven *proof, since uint64, now time.Time) bool {
+	if proven == nil {
+		return false
 	}
-	return l.isRecent(proven, now)
+	if l.bound == 0 {
+		return proven.number >= since
+	}
+	return now.Sub(proven.since) <= l.bound && now.UnixNano()-proven.since.UnixNano() <= int64(l.bound)
 }
 
-// isRecent reports whether a table that was proven current at that time may be used now,
-// if D is not 0. Time counts on the larger of two clocks: one stands still while a
-// machine is suspended, the other may be set.
-func (l *sharedLog) isRecent(proven *time.Time, now time.Time) bool {
-	return proven != nil && now.Sub(*proven) <= l.bound && now.UnixNano()-proven.UnixNano() <= int64(l.bound)
+// nextQuestion is that of the log, 0 in a process of its own.
+func (c *Cache) nextQuestion() uint64 {
+	if c.log == nil {
+		return 0
+	}
+	return c.log.nextQuestion()
 }
 
-// test tests something against the table for a read that is under way.
-func (c *Cache) test(ctx context.Context, test func(*table) Reason) Reason {
+// test tests something for a read: see sharedLog.test.
+func (c *Cache) test(ctx context.Context, since uint64, test func(*table) Reason) Reason {
 	if c.log == nil {
 		return test(c.view())
 	}
-	return c.log.test(ctx, time.Time{}, test)
+	return c.log.test(ctx, since, test)
 }
 
-// test tests something against the table, for a read that began then, or begins now if
-// that is zero. The proof is looked at first: it says that the words are there by now.
-func (l *sharedLog) test(ctx context.Context, began time.Time, test func(*table) Reason) Reason {
-	now := time.Now()
-	if began.IsZero() {
-		began = now
+// test tells why something must not be served to a read: what a test of the table says,
+// or that the table is not proven current. With D = 0 it is by a question with a number
+// of at least since, nextQuestion when the read began; 0 for a read that begins now. It
+// waits for one. The proof is looked at first: it says that the words are there by now.
+func (l *sharedLog) test(ctx context.Context, since uint64, test func(*table) Reason) Reason {
+	if since == 0 {
+		since = l.nextQuestion()
 	}
+	now := time.Now()
 	for asked := false; ; asked = true {
 		view := l.cache.view()
 		proven := view.proven.Load()
 		reason := test(view)
 		switch {
-		case reason != "" || l.isCurrent(proven, began, now):
+		case reason != "" || l.isCurrent(proven, since, now):
 			return reason
 		case asked || l.bound > 0 || !l.await(ctx):
 			return ReasonCutOff
 		}
 	}
+}
+
+// couldServe reports whether an entry that is not there yet could be served now, as far
+// as is known.
+func (l *sharedLog) couldServe() bool {
+	if l.bound > 0 {
+		return l.isCurrent(l.cache.view().proven.Load(), 0, time.Now())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down == nil && !l.lost && !l.closing
 }
 
 // close ends the follower, tells the log what is queued if that can be done, and
@@ -404,7 +451,7 @@ func (l *sharedLog) close() error {
 	l.mu.Unlock()
 	l.calls.Wait()
 	l.mu.Lock()
-	left := l.queue.writes + l.sent.writes
+	left := l.queue.writes
 	l.mu.Unlock()
 	if left > 0 {
 		err = fmt.Errorf("cacheruntime: the invalidations of %d writes have not been delivered to other processes, "+
@@ -425,7 +472,7 @@ type sharedCounts struct {
 type SharedStats struct {
 	Epoch    uint64        // of the log; 0 if none has been read yet
 	Position uint64        // up to which it has been applied
-	Current  bool          // hits are served: it was asked within the bound, and answered
+	Current  bool          // hits are served: the log was asked within the bound, or with D = 0 could be asked last
 	Behind   time.Duration // how long ago that was; 0 if there is no answer that counts
 	Queued   int           // writes whose invalidations are yet to be delivered to other processes
 
@@ -440,12 +487,12 @@ type SharedStats struct {
 // stats returns how the log stands.
 func (l *sharedLog) stats() SharedStats {
 	l.mu.Lock()
-	s := SharedStats{Epoch: l.at.Epoch, Position: l.at.Number, Queued: l.queue.writes + l.sent.writes}
-	proven := l.table.proven.Load()
+	s := SharedStats{Epoch: l.at.Epoch, Position: l.at.Number, Queued: l.queue.writes + l.sending.writes}
+	proven, up := l.table.proven.Load(), l.down == nil
 	l.mu.Unlock()
 	if now := time.Now(); proven != nil {
-		s.Behind = now.Sub(*proven)
-		s.Current = l.bound == 0 || l.isCurrent(proven, now, now)
+		s.Behind = now.Sub(proven.since)
+		s.Current = l.isCurrent(proven, 0, now) && (l.bound > 0 || up)
 	}
 	s.Appended, s.Applied, s.Proofs = l.counts.appended.Load(), l.counts.applied.Load(), l.counts.proofs.Load()
 	s.Epochs, s.Failures, s.Undelivered = l.counts.epochs.Load(), l.counts.failures.Load(), l.counts.undelivered.Load()

@@ -68,7 +68,7 @@ type Key struct {
 	decoder Decoder
 	control *control
 	began   time.Time // of the call; set only if it is traced or observed
-	since   time.Time // of a batch that all ids are a part of; zero: it begins when this is looked at
+	since   uint64    // as in sharedLog.test, for all ids of a batch
 	reason  Reason    // why Lookup found nothing
 	held    *entry    // what it found nevertheless
 	early   bool      // which is valid, and to be loaded again before it expires
@@ -109,7 +109,7 @@ func (k *Key) Release() {
 	k.wild = false
 	k.entries = k.entries[:0]
 	k.control = nil
-	k.since = time.Time{}
+	k.since = 0
 	k.reason = ""
 	k.overtaken = ""
 	k.held = nil

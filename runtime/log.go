@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,8 +28,6 @@ type sharedLog struct {
 	bound   time.Duration // by which what is served may be behind other processes: D
 	flights time.Duration // how long a process waits for the load of another; 0 for not at all
 
-	delivering chan struct{} // has room for one: who tells the log what is queued
-
 	mu sync.Mutex
 
 	// The table and what it stands for. It is lost when it turns out that the log is
@@ -44,17 +43,22 @@ type sharedLog struct {
 	marks     map[LogID]*outstanding // in the table
 	held      map[LogID]*held        // by calls of this process
 	queue     undelivered
-	sent      undelivered // what was in the queue and is being told
-	down      error       // why the log could not be asked last, or nil
+	sending   undelivered // what of it the log is being told
+	down      error       // why the log could not be asked or told last, or nil
+	mute      error       // why it could not be told last, or nil
 	next      *proofRound
 	proving   bool
 	closing   bool
 	calls     sync.WaitGroup // of shared's methods, and goroutines
 
+	delivery chan struct{} // has room for one: there is one at a time
+
 	wake   chan struct{}   // has room for one: the follower is to look around
 	ctx    context.Context // ends when the follower is to
 	stop   context.CancelFunc
 	counts sharedCounts
+
+	questions atomic.Uint64 // so far
 }
 
 // recentRecords is how many records are known by their IDs after they were applied.
@@ -63,6 +67,9 @@ const recentRecords = 1024
 // maxRecordSlots is the number of slots from which on a record invalidates, or marks,
 // everything instead.
 const maxRecordSlots = 1 << 14
+
+// maxReleases is how many marks a record ends at most. The leases of others end them.
+const maxReleases = 1 << 12
 
 // outstanding is a mark that is in the table.
 type outstanding struct {
@@ -115,17 +122,13 @@ func (l *sharedLog) hold(m marks, lease time.Duration, renewed bool) (*held, err
 	m.slots, m.all = logMarks(m)
 	h := &held{marks: m, id: newLogID(), lease: lease, renewed: renewed, renewAt: time.Now().Add(lease / 3)}
 	l.mu.Lock()
-	down := l.down
-	if l.closing {
-		down = errShutDown
-	}
-	record := LogRecord{Mark: h.mark()}
-	if down == nil {
+	record, err := LogRecord{Mark: h.mark()}, l.untold()
+	if err == nil {
 		l.held[h.id] = h // before it is there: a new epoch must not forget it
 	}
 	l.mu.Unlock()
-	if down != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRefused, down)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if _, err := l.append(record); err != nil {
 		// It may be there, or may yet come to be.
@@ -136,6 +139,18 @@ func (l *sharedLog) hold(m marks, lease time.Duration, renewed bool) (*held, err
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return h, nil
+}
+
+// untold returns why there is no point in telling the log anything now, or nil. l.mu is
+// held.
+func (l *sharedLog) untold() error {
+	switch {
+	case l.closing:
+		return errShutDown
+	case l.down != nil:
+		return l.down
+	}
+	return l.mute
 }
 
 // mark is the mark that the log has of it.
@@ -167,10 +182,7 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	if h != nil {
 		delete(l.held, h.id)
 	}
-	err := l.down
-	if l.closing {
-		err = errShutDown
-	}
+	err := l.untold()
 	l.mu.Unlock()
 	if err == nil {
 		if _, err = l.append(record); err == nil {
@@ -192,47 +204,42 @@ func (l *sharedLog) doubtMark(m marks) LogMark {
 
 // enqueue leaves something to the follower. l.mu is held.
 func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int) {
-	l.putBack(stale, doubt, release, writes)
-	l.nudge()
-}
-
-// putBack adds something to the queue. l.mu is held.
-func (l *sharedLog) putBack(stale, doubt marks, release []LogRelease, writes int) {
 	q := &l.queue
 	before := q.stale
 	q.writes += writes
 	q.stale = before.union(stale)
 	q.doubt = q.doubt.union(doubt)
-	if len(q.release) < maxRecordSlots {
-		q.release = append(q.release, release...) // else their leases end them
-	}
+	q.release = append(q.release, release...)
+	q.release = q.release[:min(len(q.release), maxReleases)]
 	l.table.remark(before, q.stale)
+	l.nudge()
 }
 
-// deliver tells the log what is queued. What others fail to deliver meanwhile comes
-// next: it does not keep what was delivered from being forgotten.
+// deliver tells the log what is queued. What is queued meanwhile is another record: if
+// it were one with what is being told already, there might be no end to that.
 func (l *sharedLog) deliver() error {
-	l.delivering <- struct{}{}
-	defer func() { <-l.delivering }()
+	l.delivery <- struct{}{}
+	defer func() { <-l.delivery }()
 	for {
 		l.mu.Lock()
-		l.sent, l.queue = l.queue, undelivered{}
-		q := l.sent
-		l.mu.Unlock()
+		q := l.queue
 		if q.writes == 0 && len(q.release) == 0 {
+			l.mu.Unlock()
 			return nil
 		}
+		l.queue, l.sending = undelivered{}, q // its marks stay
+		l.mu.Unlock()
 		record := LogRecord{Slots: q.stale.slots, All: q.stale.all, Release: q.release}
 		if q.doubt.any() {
 			record.Mark = l.doubtMark(q.doubt)
 		}
 		_, err := l.append(record)
 		l.mu.Lock()
-		l.sent = undelivered{}
+		l.sending = undelivered{}
 		if err != nil {
-			l.putBack(q.stale, q.doubt, q.release, q.writes)
+			l.enqueue(q.stale, q.doubt, q.release, q.writes)
 		}
-		l.table.remark(q.stale, marks{}) // if it was told, applying the record has raised the words
+		l.table.remark(q.stale, marks{}) // if it is there, applying it has raised the words
 		l.mu.Unlock()
 		if err != nil {
 			return err
@@ -248,33 +255,44 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	defer l.end()
 	record.ID = newLogID()
 	l.mu.Lock()
-	from, asked := l.at, l.table
+	from, view := l.at, l.table
 	l.mu.Unlock()
-	sent := time.Now() // before the call: it may be answered as of any time from now on
+	asked := l.ask()
 	reply, err := l.shared.Append(context.Background(), from, record)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err == nil && reply.Appended {
-		switch {
-		case reply.Head.ID != record.ID, reply.Head.Number == 0, reply.Head.Number > clockMask, reply.Head.Epoch == 0:
-			err = fmt.Errorf("%w: not the record that was appended", ErrMalformed)
-		default:
-			record.Number = reply.Head.Number
-			l.counts.appended.Add(1)
-			if reply.Head.Epoch == l.at.Epoch && record.Number > l.at.Number {
-				l.enter(&record) // else it has been, and maybe what ended its mark as well
-			}
-		}
-	}
-	if err == nil && !reply.Appended && record.OnlyIf == Always {
-		err = fmt.Errorf("%w: a record was not appended", ErrMalformed)
+	if err == nil {
+		err = l.appended(&record, &reply)
 	}
 	l.heard(err)
-	if err != nil {
+	if l.mute = err; err != nil {
 		return false, err
 	}
-	l.take(from, asked, reply, sent)
+	l.take(view, from, reply, asked)
 	return reply.Appended, nil
+}
+
+// appended applies a record of this process, if it was appended. l.mu is held.
+func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
+	if !reply.Appended && record.OnlyIf != Always {
+		return nil
+	}
+	if !reply.Appended || reply.Head.ID != record.ID || reply.Head.Number == 0 || reply.Head.Number > clockMask || reply.Head.Epoch == 0 {
+		return fmt.Errorf("%w: not the record that was appended", ErrMalformed)
+	}
+	l.counts.appended.Add(1)
+	record.Number = reply.Head.Number
+	switch {
+	case reply.Head.Epoch != l.at.Epoch:
+	case record.Number > l.at.Number:
+		l.enter(record)
+	case !l.isApplied(record.Number, record.ID):
+		l.lose(l.at.Epoch)
+	default:
+		// It has been applied, and maybe the end of its mark as well: it must not be
+		// entered again.
+	}
+	return nil
 }
 
 // heard notes whether the log could be asked. l.mu is held.
@@ -291,10 +309,15 @@ func (l *sharedLog) heard(err error) {
 	l.down = err
 }
 
-// take applies what a log replied that was asked for what comes after from, when the
-// table was the given one. l.mu is held.
-func (l *sharedLog) take(from LogPosition, asked *table, reply LogReply, sent time.Time) {
+// take applies what a log replied that was asked for what comes after from, for a view.
+// l.mu is held.
+func (l *sharedLog) take(view *table, from LogPosition, reply LogReply, asked *proof) {
 	switch {
+	case view != l.table && reply.Head.Epoch == view.epoch:
+		// It says nothing about the table that is used now: neither that its epoch is
+		// over, nor, if the epoch is the same, that it is current. What this process
+		// has appended between that answer and the snapshot it may not have.
+		return
 	case reply.Head.Epoch != l.at.Epoch:
 		l.lose(0)
 		return
@@ -329,8 +352,8 @@ func (l *sharedLog) take(from LogPosition, asked *table, reply LogReply, sent ti
 	case reply.Head.Number > l.at.Number: // there is more
 	case !l.isApplied(reply.Head.Number, reply.Head.ID):
 		l.lose(l.at.Epoch)
-	case l.table == asked: // what was appended since then need not be in another one
-		l.proved(sent)
+	default:
+		l.proved(asked)
 	}
 }
 
@@ -344,13 +367,30 @@ func (l *sharedLog) isApplied(number uint64, id LogID) bool {
 	return known == id || known == LogID{} // from before the snapshot
 }
 
-// proved notes that the table was current at some time since. l.mu is held.
-func (l *sharedLog) proved(since time.Time) {
+// A proof is an answer of the log by which the table is current as of the moment before
+// the question was sent.
+type proof struct {
+	since time.Time // that moment
+
+	// Questions are numbered. For whether a read began before one was asked its time
+	// will not do: a clock may show the same for a while.
+	number uint64
+}
+
+// ask begins a question. It is to be called before the log is: of what comes later the
+// answer proves nothing.
+func (l *sharedLog) ask() *proof { return &proof{time.Now(), l.questions.Add(1)} }
+
+// nextQuestion is the number of the first question that begins from now on.
+func (l *sharedLog) nextQuestion() uint64 { return l.questions.Load() + 1 }
+
+// proved notes that the table is current by an answer. l.mu is held.
+func (l *sharedLog) proved(by *proof) {
 	if l.lost || l.restoring {
 		return
 	}
-	if last := l.table.proven.Load(); last == nil || last.Before(since) {
-		l.table.proven.Store(&since)
+	if last := l.table.proven.Load(); last == nil || last.number < by.number {
+		l.table.proven.Store(by)
 	}
 }
 
@@ -361,7 +401,9 @@ func (l *sharedLog) enter(r *LogRecord) {
 		return
 	}
 	t := l.table
-	l.addMark(r.Mark)
+	if r.Mark.ID != (LogID{}) {
+		l.addMark(r.Mark)
+	}
 	for _, slot := range r.Slots {
 		raise(&t.words[slot%tableSize], r.Number)
 	}
@@ -376,13 +418,10 @@ func (l *sharedLog) enter(r *LogRecord) {
 	}
 }
 
-// addMark puts a mark into the table, if it is one, or renews it. l.mu is held.
+// addMark puts a mark into the table, or renews it. l.mu is held.
 func (l *sharedLog) addMark(m LogMark) {
-	if m.ID == (LogID{}) {
-		return
-	}
-	m.Lease, m.Slots = max(m.Lease, minRetry), tableSlots(m.Slots) // whoever wrote it
-	due := time.Now().Add(m.Lease).Add(rand.N(m.Lease/8 + 1))      // not everybody at once
+	m.Slots, m.Lease = tableSlots(m.Slots), max(m.Lease, 1)   // whoever has made it
+	due := time.Now().Add(m.Lease).Add(rand.N(m.Lease/8 + 1)) // not everybody at once
 	if o := l.marks[m.ID]; o != nil {
 		if m.Generation > o.Generation {
 			o.Generation, o.due = m.Generation, due
@@ -440,6 +479,9 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	if s.At.Epoch == 0 || s.At.Number == 0 || s.At.Number > clockMask || len(s.Words) > tableSize || s.Cleared > s.At.Number {
 		return fmt.Errorf("%w: snapshot", ErrMalformed)
 	}
+	if slices.ContainsFunc(s.Marks, func(m LogMark) bool { return m.ID == LogID{} }) {
+		return fmt.Errorf("%w: snapshot", ErrMalformed)
+	}
 	t := newTable()
 	t.epoch = s.At.Epoch
 	for i, word := range s.Words {
@@ -477,7 +519,7 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	}
 	l.restoring = len(l.restore) > 0
 	t.remark(marks{}, l.queue.stale)
-	t.remark(marks{}, l.sent.stale)
+	t.remark(marks{}, l.sending.stale)
 	l.lost, l.condemned = false, 0
 	l.cache.current.Store(t)
 	if newEpoch {

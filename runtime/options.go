@@ -193,8 +193,8 @@ func WithMaxStaleness(d time.Duration) Option {
 
 // WithSharedFlights makes processes that miss the same entry at the same time load it
 // once: the first takes a short lock, and the others wait for what it stores, at most
-// for wait. They go on as soon as the lock is given back without an entry to show, and
-// when it runs out, which is after wait if its holder dies. Batches and refreshes take no lock. It needs
+// for wait each. If the lock is given back without an entry to show, the next one takes
+// it; when its holder dies it runs out after wait. Batches and refreshes take no lock. It needs
 // [WithShared]; wait must be positive. By default each process loads for itself.
 func WithSharedFlights(wait time.Duration) Option {
 	return func(o *options) {

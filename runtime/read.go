@@ -185,9 +185,9 @@ func storeKey(key string, digest *[sha256.Size]byte) string {
 	return unsafe.String(&digest[0], len(digest))
 }
 
-// fetch gets the entry of a key. It tells why there is none that may be served to a
-// read that began then, or now if that is zero; or "".
-func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string, e *entry, began time.Time) Reason {
+// fetch gets the entry of a key. It tells why there is none that may be served, or "".
+// For since see sharedLog.test.
+func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string, e *entry, since uint64) Reason {
 	data, ok, err := r.cache.get(storeKey)
 	if err != nil {
 		r.stats.note(ctx, stripe, countStoreErrors, Event{Outcome: StoreFailed, Err: err})
@@ -197,11 +197,11 @@ func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string
 	if !ok {
 		return ReasonAbsent
 	}
-	return r.test(ctx, stripe, key, data, e, began)
+	return r.test(ctx, stripe, key, data, e, since)
 }
 
 // test sets e to what was kept under a key, and tells like fetch what is wrong with it.
-func (r *Read[V]) test(ctx context.Context, stripe uint32, key string, data []byte, e *entry, began time.Time) Reason {
+func (r *Read[V]) test(ctx context.Context, stripe uint32, key string, data []byte, e *entry, since uint64) Reason {
 	if !e.open(data) {
 		return r.damaged(ctx, stripe)
 	}
@@ -209,7 +209,7 @@ func (r *Read[V]) test(ctx context.Context, stripe uint32, key string, data []by
 	if long != (len(key) > maxStoreKey) || long && string(e.key) != key {
 		return ReasonAbsent
 	}
-	return e.serveTest(ctx, r.cache, began)
+	return e.serveTest(ctx, r.cache, since)
 }
 
 // answer is what an entry says the call returns, or not ok if it is damaged.

@@ -27,7 +27,7 @@ func sharedKey(key string) string {
 // another process that is loading it, or has the lock when it returns.
 func (r *Read[V]) fetchShared(f *flight[V]) bool {
 	l := r.cache.log
-	if l == nil || !l.begin() {
+	if l == nil || !l.couldServe() || !l.begin() {
 		return false
 	}
 	defer l.end()
@@ -36,15 +36,16 @@ func (r *Read[V]) fetchShared(f *flight[V]) bool {
 	if ok || err != nil || l.flights == 0 {
 		return ok
 	}
-	token := newLogID()
+	id := newLogID()
+	token := string(id[:])
 	for deadline, pause := time.Now().Add(l.flights), minPoll; ; pause = min(2*pause, maxPoll) {
-		locked, err := l.shared.Lock(f.ctx, key, string(token[:]), l.flights)
+		locked, err := l.shared.Lock(f.ctx, key, token, l.flights)
+		if locked || err != nil { // it may be taken all the same
+			f.lock = token
+		}
 		if err != nil {
 			r.sharedFailed(f.ctx, err)
 			return false
-		}
-		if locked {
-			f.lock = string(token[:])
 		}
 		// Who had the lock may have stored something by now.
 		switch ok, err = r.askShared(f, key); {
@@ -68,7 +69,7 @@ func (r *Read[V]) askShared(f *flight[V], key string) (ok bool, err error) {
 		r.sharedFailed(f.ctx, err)
 		return false, err
 	}
-	return r.adopt(f, found[0], time.Time{}), nil
+	return r.adopt(f, found[0], 0), nil
 }
 
 func (r *Read[V]) sharedFailed(ctx context.Context, err error) {
@@ -77,14 +78,14 @@ func (r *Read[V]) sharedFailed(ctx context.Context, err error) {
 }
 
 // adopt makes an entry of the second tier the outcome of a flight, and keeps it, if it
-// may be served to what began then, or begins now if that is zero.
-func (r *Read[V]) adopt(f *flight[V], data []byte, began time.Time) bool {
+// may be served. For since see sharedLog.test.
+func (r *Read[V]) adopt(f *flight[V], data []byte, since uint64) bool {
 	if data == nil {
 		r.stats.add(0, countSharedMisses, 1)
 		return false
 	}
 	var e entry
-	switch reason := r.test(f.ctx, 0, f.key, data, &e, began); {
+	switch reason := r.test(f.ctx, 0, f.key, data, &e, since); {
 	case reason == ReasonExpired && e.hard > e.soft && e.seen < e.hard:
 		f.fallback = &e // its value will do if the load fails
 		fallthrough
@@ -93,6 +94,7 @@ func (r *Read[V]) adopt(f *flight[V], data []byte, began time.Time) bool {
 		return false
 	}
 	if !r.isOutcome(f, &e) {
+		r.stats.add(0, countSharedMisses, 1)
 		return false
 	}
 	f.shared = true
@@ -112,9 +114,12 @@ func (r *Read[V]) share(flights ...*flight[V]) {
 		return
 	}
 	defer l.end()
+	l.mu.Lock()
+	epoch := l.at.Epoch
+	l.mu.Unlock()
 	var entries []SharedEntry
 	for _, f := range flights {
-		if f.toShare != nil {
+		if f.toShare != nil && f.entry.epoch == epoch {
 			ttl := Forever
 			if f.until != never {
 				ttl = time.Duration(f.until - r.cache.now().UnixNano())
@@ -122,8 +127,8 @@ func (r *Read[V]) share(flights ...*flight[V]) {
 			if ttl > 0 {
 				entries = append(entries, SharedEntry{sharedKey(f.key), f.toShare, ttl})
 			}
-			f.toShare = nil
 		}
+		f.toShare = nil
 	}
 	if len(entries) > 0 {
 		if err := l.shared.Set(flights[0].ctx, entries); err != nil {

@@ -35,9 +35,12 @@ func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *
 
 // BeginAnyway is [Write.Begin] for a method that returns no error, and so could not
 // say that it was refused: if the call cannot be guarded it is made without its mark,
-// and invalidates as one that is not guarded does.
+// and invalidates as one that is not guarded does, which is logged.
 func (w *Write) BeginAnyway(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall) {
-	call, _ := w.begin(ctx, tags)
+	call, err := w.begin(ctx, tags)
+	if err != nil {
+		w.cache.problems.report("a write was not guarded, as it cannot be refused", w.stats.repository, w.stats.method, err)
+	}
 	return call.called, call
 }
 
@@ -82,12 +85,13 @@ type WriteCall struct {
 // is without a guard.
 func (c *WriteCall) guard(began time.Time) (err error) {
 	cache := c.write.cache
-	slots := distinct(slices.Clone(c.tags.slots))
-	if c.marks, err = cache.hold(marks{slots: slots}, cache.guardLease, false); err != nil {
-		return err
+	if m := (marks{slots: distinct(slices.Clone(c.tags.slots))}); m.any() {
+		if c.marks, err = cache.hold(m, cache.guardLease, false); err != nil {
+			return err
+		}
+		c.write.stats.note(c.caller, 0, countMarks, Event{Outcome: Marked})
 	}
 	c.called, c.cancel = context.WithDeadline(c.caller, began.Add(cache.guardLease/2))
-	c.write.stats.note(c.caller, 0, countMarks, Event{Outcome: Marked})
 	return nil
 }
 

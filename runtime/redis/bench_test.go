@@ -74,6 +74,7 @@ func BenchmarkGet(b *testing.B) {
 	mustSet(b, tier, cacheruntime.SharedEntry{Key: "k", Entry: make([]byte, 1000), TTL: time.Hour})
 	keys := []string{"k"}
 	b.Run("alone", func(b *testing.B) {
+		measure(b, s)
 		b.ReportAllocs()
 		for b.Loop() {
 			mustGet(b, tier, keys...)

@@ -132,7 +132,7 @@ func TestSizesAndCompression(t *testing.T) {
 		mustSet(t, tier, cacheruntime.SharedEntry{Key: name, Entry: test.entry, TTL: time.Minute})
 		got := mustGet(t, tier, name)[0]
 		if test.none {
-			if got != nil {
+			if n, _ := s.do("EXISTS", tier.key("entry", name)).AsInt64(); got != nil || n != 0 {
 				t.Errorf("%s: %d bytes are stored", name, len(got))
 			}
 			continue

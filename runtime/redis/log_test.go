@@ -307,27 +307,28 @@ func TestRepliesAndTheLogAreBounded(t *testing.T) {
 		seen = cacheruntime.LogPosition{Epoch: seen.Epoch, Number: last.Number, ID: last.ID}
 	}
 
-	many := make([]uint32, maxSlots)
+	many := make([]uint32, 3000) // 12 KB: a hundred of them are more than a reply may have
 	for i := range many {
 		many[i] = uint32(i * 3)
 	}
 	from := at
-	for range 40 { // 64 KiB each
+	for range 120 {
 		mustAppend(t, tier, at, record(many...))
 	}
-	if n := len(mustProve(t, tier, from).Records); n == 0 || n > 40 {
-		t.Errorf("%d records of 64 KiB in one reply", n)
+	if n := len(mustProve(t, tier, from).Records); n == 0 || n > 100 {
+		t.Errorf("%d records of 12 KB in one reply", n)
 	}
 
 	short := open(t, s, func(o *Options) { o.LogLength = 100 })
-	mustAppend(t, short, at, record(3))
+	from = mustAppend(t, short, at, record(3)).Head
+	mustAppend(t, short, at, record(4))
 	if n, _ := s.do("XLEN", "{test}:log").AsInt64(); n < 100 || n > 300 {
 		t.Errorf("the log has %d records, want about 100", n)
 	}
 	if reply := mustProve(t, tier, positions[3]); reply.Known || len(reply.Records) > 0 {
 		t.Errorf("a position that was trimmed is known: %+v", reply)
 	}
-	if reply := mustProve(t, tier, positions[1199]); !reply.Known {
+	if reply := mustProve(t, tier, from); !reply.Known {
 		t.Error("a position of the last hundred is not known")
 	}
 }
@@ -847,6 +848,30 @@ func TestWait(t *testing.T) {
 	}
 	eventually(t, "no blocked client", func() bool { return strings.Contains(s.text("INFO", "clients"), "blocked_clients:0") })
 
+	// Giving up does not cost a connection.
+	connections := func() string {
+		info, err := tier.client.Do(t.Context(), tier.client.B().Info().Section("stats").Build()).ToString()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return infoField(info, "total_connections_received")
+	}
+	before := connections()
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		if err := tier.Wait(ctx, cacheruntime.LogPosition{Epoch: at.Epoch, Number: 3}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		cancel()
+		eventually(t, "no blocked client", func() bool {
+			info, err := tier.client.Do(t.Context(), tier.client.B().Info().Section("clients").Build()).ToString()
+			return err == nil && infoField(info, "blocked_clients") == "0"
+		})
+	}
+	if after := connections(); after != before {
+		t.Errorf("there were %s connections, then %s", before, after)
+	}
+
 	if err := tier.Wait(t.Context(), cacheruntime.LogPosition{Epoch: at.Epoch, Number: 3}); err != nil {
 		t.Errorf("with no record: %v", err)
 	}
@@ -854,6 +879,29 @@ func TestWait(t *testing.T) {
 	s.do("SET", "{test}:log", "x")
 	if err := tier.Wait(t.Context(), at); err == nil {
 		t.Error("no error of a log of another type")
+	}
+}
+
+// A record that gets between the commands of a snapshot is noticed.
+func TestSnapshotOfTwoPositions(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s)
+	at := mustSnapshot(t, tier, 0).At
+	args := append(append([]string{"EVAL", tier.scripts.snapshot, "3"}, tier.log...), append(candidate(), strings.Repeat("\x00", 8))...)
+	state, err := s.do(args...).ToArray()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := func() string { return s.text("GETRANGE", "{test}:table", "0", "-1") }
+	if got, ok, err := decodeSnapshot(state, table()); !ok || err != nil || got.At != at {
+		t.Errorf("%+v, %v, %v", got, ok, err)
+	}
+	if _, ok, err := decodeSnapshot(state, ""); ok || err != nil {
+		t.Errorf("without a table: %v, %v", ok, err)
+	}
+	mustAppend(t, tier, at, record(1))
+	if _, ok, err := decodeSnapshot(state, table()); ok || err != nil {
+		t.Errorf("with a later table: %v, %v", ok, err)
 	}
 }
 

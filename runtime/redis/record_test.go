@@ -52,6 +52,23 @@ func TestRecordsComeBack(t *testing.T) {
 	}
 }
 
+func TestRecordsAreBounded(t *testing.T) {
+	r := seeds(t)[2]
+	r.Slots = make([]uint32, maxSlots)
+	for i := range r.Slots {
+		r.Slots[i] = uint32(i)
+	}
+	s := stored(t, r)
+	if _, err := decodeRecord(s); err != nil {
+		t.Error(err)
+	}
+	at := prefixSize + idSize + 1
+	more := s[:at] + string(little.AppendUint32(nil, maxSlots+1)) + s[at+4:len(s)-4] + string(little.AppendUint32(nil, maxSlots)) + s[len(s)-4:]
+	if r, err := decodeRecord(more); err == nil {
+		t.Errorf("%d slots", len(r.Slots))
+	}
+}
+
 // What can be decoded is what would have been encoded: nothing is read into garbage.
 func FuzzRecord(f *testing.F) {
 	for _, r := range seeds(f) {

@@ -106,6 +106,27 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// Nothing is left open, whether Open succeeds or not.
+func TestConnectionsAreClosed(t *testing.T) {
+	s := startServer(t)
+	closed := func(what string) {
+		eventually(t, "no connection after "+what, func() bool { return strings.Contains(s.text("INFO", "clients"), "connected_clients:1\r") })
+	}
+	tier, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tier.Close(); err != nil {
+		t.Error(err)
+	}
+	closed("Close")
+	s.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	if _, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"}); err == nil {
+		t.Error("opened")
+	}
+	closed("a failed Open")
+}
+
 func TestOpenHeedsItsContext(t *testing.T) {
 	s := startServer(t)
 	s.pause()

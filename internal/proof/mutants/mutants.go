@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cachegen/cachegen/internal/proof/model"
+	"github.com/cachegen/cachegen/internal/proof/model/across"
 	"github.com/cachegen/cachegen/internal/proof/weave"
 )
 
@@ -48,6 +49,10 @@ func render() string {
 	}
 	b.WriteString("\nAnd of the model, each found in the scope named:\n\n| mutant of the model | what the protocol demands | found in |\n|---|---|---|\n")
 	for _, m := range model.Mutants() {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", m.Name, m.Rule, m.Scope)
+	}
+	b.WriteString("\nAnd of the model across processes:\n\n| mutant of the model | what the protocol demands | found in |\n|---|---|---|\n")
+	for _, m := range across.Mutants() {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", m.Name, m.Rule, m.Scope)
 	}
 	b.WriteString("\nThese changes are harmless, and so no mutants:\n\n| change | why |\n|---|---|\n")

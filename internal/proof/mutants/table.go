@@ -547,4 +547,7 @@ var NoFaults = []Harmless{
 	{"Invalidating twice", "A word is raised to a newer clock: it costs a load."},
 	{"Two tags in one word", "An invalidation of either costs a load of what depends on the other."},
 	{"An entry lost or overwritten", "The cache may always forget."},
+	{"Across processes, comparing a position's number and not its id", "That a server was restarted or replaced is noticed anyhow, and begins a new epoch."},
+	{"Keeping the epoch when the log does not know a position that was trimmed", "Reading the table again is enough: nothing was lost but records that it contains."},
+	{"Taking the reply to an append for no proof", "It costs a proof."},
 }

@@ -27,6 +27,8 @@ type database struct {
 
 // A plan is what becomes of a write.
 type plan struct {
+	come      chan struct{} // closed when it has come
+	commit    chan struct{} // it is not committed before this is closed, if there is one
 	committed chan struct{} // closed when it has been
 	reply     chan struct{} // it is not answered before this is closed, if there is one
 	lost      bool          // its connection breaks before it is answered
@@ -103,6 +105,10 @@ func (d *Database) Write(c Change, rows *[]Row) error {
 		})
 		return errors.New(errLost)
 	}
+	close(p.come)
+	if p.commit != nil {
+		<-p.commit
+	}
 	if err := commit(); err != nil {
 		return err
 	}
@@ -118,7 +124,7 @@ func (d *Database) Write(c Change, rows *[]Row) error {
 
 // plan says what is to become of a write.
 func (d *database) plan(write int, p plan) *plan {
-	p.committed = make(chan struct{})
+	p.come, p.committed = make(chan struct{}), make(chan struct{})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.plans[write] = &p

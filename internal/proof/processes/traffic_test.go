@@ -16,6 +16,7 @@ type traffic struct {
 	world *world
 	seed  uint64
 	over  chan struct{}
+	once  sync.Once
 	wg    sync.WaitGroup
 
 	reads, hits, sharedHits, writes, refused, late, doubtful atomic.Int64
@@ -26,6 +27,7 @@ type traffic struct {
 func (w *world) traffic(seed uint64, processes ...*process) *traffic {
 	tr := &traffic{world: w, seed: seed, over: make(chan struct{})}
 	w.db.slow.Store(int64(2 * time.Millisecond))
+	w.t.Cleanup(tr.halt) // if the test ends before its time
 	for _, p := range processes {
 		tr.join(p)
 	}
@@ -75,10 +77,15 @@ func (tr *traffic) settle(p *process) {
 	}
 }
 
-// stop ends the traffic, when all calls have returned.
-func (tr *traffic) stop() {
-	close(tr.over)
+// halt ends the traffic, when all calls have returned.
+func (tr *traffic) halt() {
+	tr.once.Do(func() { close(tr.over) })
 	tr.wg.Wait()
+}
+
+// stop ends the traffic, and says what there was.
+func (tr *traffic) stop() {
+	tr.halt()
 	tr.world.db.slow.Store(0)
 	tr.world.t.Logf("%d reads, of them %d hits and %d shared ones; %d writes, of them %d refused, %d delivered late, %d in doubt; the most that was behind: %v",
 		tr.reads.Load(), tr.hits.Load(), tr.sharedHits.Load(), tr.writes.Load(), tr.refused.Load(), tr.late.Load(), tr.doubtful.Load(), tr.world.db.mostLag())

@@ -111,7 +111,10 @@ func (x *step) read(i uint8, a *actor, r *read) bool {
 func (x *step) begins(i uint8, a *actor, r *read) {
 	s := x.s
 	n := &s.nodes[x.actors[i].node]
-	who := n.returned | n.covered
+	who := n.returned
+	if x.bound != notPromised {
+		who |= n.covered
+	}
 	switch {
 	case x.bound == atOnce:
 		who |= s.delivered[s.now]
@@ -373,6 +376,9 @@ func (x *step) write(i uint8, a *actor, w *write) bool {
 			x.say("cannot deliver its invalidation")
 			n.queue |= w.words
 			n.held |= 1 << i
+			if x.fault != doubtNotRetried {
+				n.doubtful = rec.mark
+			}
 			if x.fault != undeliveredNotMarked {
 				n.local |= w.words
 			}

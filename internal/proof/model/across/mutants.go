@@ -41,6 +41,9 @@ const (
 	clockBeforeWords
 	undeliveredNotMarked
 	localMarksLost
+	doubtNotRetried
+	lateMarkForgotten
+	otherTableProven
 	tierTrusted
 
 	idsNotCompared
@@ -59,6 +62,7 @@ func Mutants() []Mutant {
 		{"epoch not in the envelope", "stamps of different epochs cannot be compared", "flush", epochNotCompared},
 		{"view loaded twice", "a hit test loads epoch and table at once", "flush, one process", viewLoadedTwice},
 		{"snapshot overwrites own positions", "a table that was read is used when a proof shows it to be current: the snapshot may be older than an own record", "read anew", installIsProof},
+		{"another table proven", "a reply proves the table that was there when it was asked for: one read since may lack an own record", "late replies", otherTableProven},
 		{"empty wake-up taken as proof", "that nothing has come proves nothing", "at once", wakeIsProof},
 		{"proof counted from its answer", "a proof counts from when it was sent", "at once", proofFromAnswer},
 		{"proof of a replica", "a proof is answered by what processes append to", "failover", proofFromReplica},
@@ -68,6 +72,7 @@ func Mutants() []Mutant {
 		{"stored state without marks", "marks are part of the state of the log", "start", stateWithoutMarks},
 		{"marks left by the log", "a new epoch has the marks of the one before it", "trim", marksLeftByLog},
 		{"marks not appended again", "marks that a process knows, and the new epoch has lost, are appended again", "in doubt, flushed", marksNotAppendedAgain},
+		{"mark of a late reply forgotten", "a process knows its own marks, also if it has read the table of another epoch when it hears that they were appended", "in doubt, an epoch begins", lateMarkForgotten},
 		{"hits before the marks", "nothing is served before they are there again", "in doubt, flushed", hitsBeforeMarks},
 		{"mark dropped by a local clock", "a mark ends with a record", "in doubt", markByLocalClock},
 		{"served under a mark", "what is marked in the log is not served", "in doubt", marksIgnored},
@@ -81,6 +86,7 @@ func Mutants() []Mutant {
 		{"clock before the words of a record", "the words of a record are raised before the clock moves", "nested", clockBeforeWords},
 		{"undelivered and not marked", "what could not be delivered is marked in its own process", "undelivered", undeliveredNotMarked},
 		{"undelivered and forgotten", "it stays marked in a table that is read anew", "undelivered, flushed", localMarksLost},
+		{"undelivered in doubt, without its mark", "what is delivered later of a write in doubt is marked, too", "undelivered, in doubt", doubtNotRetried},
 		{"second tier trusted", "entries of the second tier pass the same hit test", "second tier", tierTrusted},
 	}
 }

@@ -114,14 +114,14 @@ func (x *step) take(i uint8, n *node, by uint8, r reply) {
 	case r.epoch != w.epoch:
 		if own {
 			// Whichever epoch is the younger: the mark may have to be appended again.
-			if rec := x.s.recordOf(r.own); rec.mark != 0 {
+			if rec := x.s.recordOf(r.own); rec.mark != 0 && x.fault != lateMarkForgotten {
 				w.gens[rec.mark-1] = rec.gen
 			}
 		}
-		x.kill(n)
+		x.kill(n, false)
 		x.done(i, n, false)
 	case !r.known && r.asked == w.epoch:
-		x.kill(n)
+		x.kill(n, true)
 		x.done(i, n, false)
 	case !own && !r.known:
 		x.done(i, n, false)
@@ -154,16 +154,18 @@ func (x *step) follow(i uint8, n *node) {
 	id, ok := x.after(&n.view, &n.applying.reply)
 	switch {
 	case !ok:
-		x.kill(n)
+		x.kill(n, true)
 		x.done(i, n, false)
 	case id == 0:
 		x.done(i, n, true)
 	}
 }
 
-// kill ends the hits of a view, until there is another one.
-func (x *step) kill(n *node) {
+// kill ends the hits of a view, until there is another one. If its epoch is condemned, that
+// will be of another epoch.
+func (x *step) kill(n *node, condemned bool) {
 	n.view.dead = true
+	n.view.ended = n.view.ended || condemned
 	x.say("its table is of no use any more")
 	x.unwait(x.waiting(n))
 }
@@ -174,7 +176,7 @@ func (x *step) done(i uint8, n *node, reached bool) {
 	by := n.applying.by
 	n.applying = applying{by: byNobody}
 	w := &n.view
-	if reached && (by == byProof || x.fault != appendProvesNothing) && r.serial == w.serial && !w.dead && (r.whole || x.fault == hitsBeforeMarks) {
+	if reached && (by == byProof || x.fault != appendProvesNothing) && (r.serial == w.serial || x.fault == otherTableProven) && !w.dead && (r.whole || x.fault == hitsBeforeMarks) {
 		w.proven = true
 		w.since = max(w.since, r.sent)
 		n.covered |= r.covered
@@ -283,7 +285,7 @@ func (x *step) askAnew(i uint8, n *node) bool {
 		return false
 	}
 	v := x.serverOf(n)
-	if !x.isWhole(v) || v.epoch == n.view.epoch && x.fault != epochKept {
+	if !x.isWhole(v) || v.epoch == n.view.epoch && n.view.ended && x.fault != epochKept {
 		x.begin(v)
 	}
 	*p = snapshot{here: true, epoch: v.epoch, id: v.head, words: v.words, marks: v.marks}
@@ -356,10 +358,14 @@ func (x *step) retry(i uint8, n *node) bool {
 	x.say("delivers what could not be")
 	r := x.ask(n)
 	from := n.view.id
-	r.own = x.append(x.serverOf(n), record{words: n.queue}, always)
+	rec := record{words: n.queue}
+	if n.doubtful != 0 {
+		rec.mark, rec.gen = n.doubtful, x.s.actors[x.owner(n.doubtful-1)].gen
+	}
+	r.own = x.append(x.serverOf(n), rec, always)
 	x.answer(x.serverOf(n), from, &r)
 	x.deliver(n.held)
-	n.sending, n.queue, n.held = n.queue, 0, 0
+	n.sending, n.queue, n.held, n.doubtful = n.queue, 0, 0, 0
 	x.take(i, n, byRetry, r)
 	return true
 }

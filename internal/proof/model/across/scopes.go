@@ -31,9 +31,10 @@ type Scope struct {
 type bound uint8
 
 const (
-	whenProven bound = iota // once a proof has been applied that was sent after it was appended: D is infinite
-	oneTick                 // D is one tick
-	atOnce                  // D is 0
+	whenProven  bound = iota // once a proof has been applied that was sent after it was appended: D is infinite
+	oneTick                  // D is one tick
+	atOnce                   // D is 0
+	notPromised              // what the own process has written must be seen, when that has returned
 )
 
 // A place is a node of a scope.
@@ -170,9 +171,9 @@ func Scopes() []Scope {
 			actors: []actorOf{writer("writer", 0, plain), reader("reader of A", 0, read{}), reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{})},
 		},
 		{
-			Name: "two writers", large: true, Why: "D = 0: writes in two processes, and reads in both",
+			Name: "two writers", large: true, Why: "D = 0: writes in two processes, and a read in one after a read in the other",
 			keys: one, words: one, depends: tag, nodes: []place{a, b}, cached: 1, bound: atOnce,
-			actors: []actorOf{writer("writer of A", 0, plain), writer("writer of B", 1, plain), reader("reader of A", 0, read{}), reader("reader of B", 1, read{})},
+			actors: []actorOf{writer("writer of A", 0, plain), writer("writer of B", 1, plain), reader("reader of B", 1, read{}), reader("reader of A", 0, read{after: 3})},
 		},
 		{
 			Name: "at once", Why: "the same with one writer: a hit waits for a proof that is sent when the read has begun",
@@ -279,6 +280,22 @@ func Scopes() []Scope {
 			},
 		},
 		{
+			Name: "in doubt, an epoch begins", large: true, Why: "the same while the write is on its way, and reads in its own process",
+			keys: one, words: one, depends: tag, nodes: []place{eager(a, 1)}, marks: [maxMarks]words{word0}, bound: notPromised,
+			actors: []actorOf{
+				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),
+				reader("reader 1", 0, read{}), reader("reader 2", 0, read{after: 3}), happens("server", event{do: flushes}),
+			},
+		},
+		{
+			Name: "late replies", large: true, Why: "replies from an epoch that has ended, and to questions asked of a table that was replaced by one of the same epoch",
+			keys: one, words: []string{"post(7)", "post(8)"}, depends: tag, nodes: []place{eager(a, 1)},
+			actors: []actorOf{
+				writer("writer 1", 0, &write{words: word1}), writer("writer 2", 0, plain),
+				reader("reader 1", 0, read{}), reader("reader 2", 0, read{after: 3}), happens("server", event{do: flushes}),
+			},
+		},
+		{
 			Name: "undelivered", Why: "an invalidation that cannot be delivered, or of which the reply is lost, and is tried again",
 			keys: one, words: one, depends: tag, nodes: []place{a, b}, cached: 1, losses: 1, tiered: 1, tier2: true,
 			actors: []actorOf{
@@ -292,6 +309,14 @@ func Scopes() []Scope {
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, loses: true}),
 				reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
+			},
+		},
+		{
+			Name: "undelivered, in doubt", Why: "the same of a write in doubt, whose mark has to be delivered with it",
+			keys: one, words: one, depends: tag, nodes: []place{a, b}, marks: [maxMarks]words{word0}, losses: 1, bound: atOnce,
+			actors: []actorOf{
+				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true, loses: true}), happens("late commit", event{do: lands}),
+				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{}),
 			},
 		},
 		{

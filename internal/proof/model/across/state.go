@@ -97,6 +97,7 @@ type view struct {
 	gens   [maxMarks]uint8 // of the marks known, or 0
 	marked [maxMarks]words // the words that a mark is in
 	dead   bool            // no hits, until there is another
+	ended  bool            // and its epoch is to end
 	proven bool            // it was, at some time since it is there
 	since  uint8           // the time as of which it was last
 	serial uint8           // counts the views of a node
@@ -115,6 +116,7 @@ type node struct {
 	queue    words           // invalidated in no log yet
 	local    words           // and marked meanwhile
 	held     actors          // the writes that these are of
+	doubtful uint8           // mark that is to be delivered with them, from 1
 	sending  words           // of the queue
 	proofs   uint8           // that it may send without a need
 	store    [maxKeys]entry

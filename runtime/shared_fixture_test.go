@@ -1,0 +1,324 @@
+package cacheruntime_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+	"github.com/cachegen/cachegen/runtime/cachetest"
+)
+
+// A site is rows that several processes read and write, and what these share. Rows are
+// numbers that grow: 1 where nothing was written.
+type site struct {
+	t      *testing.T
+	shared *cachetest.Shared
+
+	mu      sync.Mutex
+	rows    map[int64]int64
+	failure error // of every load, where set
+}
+
+// onSite runs a test in a bubble.
+func onSite(t *testing.T, test func(t *testing.T, s *site)) {
+	synctest.Test(t, func(t *testing.T) {
+		test(t, &site{t: t, shared: cachetest.NewShared(t), rows: map[int64]int64{}})
+	})
+}
+
+func (s *site) row(id int64) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rows[id] + 1, s.failure
+}
+
+// grow changes a row, and tells nobody.
+func (s *site) grow(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rows[id]++
+}
+
+func (s *site) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failure = err
+}
+
+// A member is a process.
+type member struct {
+	*site
+	tier   *cachetest.Tier
+	cache  *cacheruntime.Cache
+	read   *cacheruntime.Read[int64]
+	outer  *cacheruntime.Read[int64] // loads by way of read
+	many   *cacheruntime.Batch[int64, int64]
+	update *cacheruntime.Write
+
+	mu    sync.Mutex
+	loads int
+	leave func() // called in a load that has seen the row, where set
+}
+
+// bound is D, where a test does not say otherwise.
+const bound = time.Second
+
+// join starts a process, which ends with the test.
+func (s *site) join(options ...cacheruntime.Option) *member {
+	s.t.Helper()
+	return s.joinWith(nil, options...)
+}
+
+func (s *site) joinWith(configure func(*cacheruntime.ReadConfig[int64]), options ...cacheruntime.Option) *member {
+	s.t.Helper()
+	m := &member{site: s, tier: s.shared.Tier()}
+	var err error
+	m.cache, err = cacheruntime.New(append([]cacheruntime.Option{
+		cacheruntime.WithShared(m.tier),
+		cacheruntime.WithMaxStaleness(bound),
+		cacheruntime.WithLogger(slog.New(slog.DiscardHandler)),
+		cacheruntime.WithMaxBytes(1 << 20),
+	}, options...)...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { m.cache.Close() }) // what is left undelivered is the test's affair
+	config := func(method string) cacheruntime.ReadConfig[int64] {
+		c := cacheruntime.ReadConfig[int64]{
+			Repository: "example.com/site.Rows", Method: method, TTL: cacheruntime.Forever,
+			Encode: func(e *cacheruntime.Encoder, v int64) { e.Int(v) },
+			Decode: func(d *cacheruntime.Decoder) int64 { return d.Int() },
+		}
+		if configure != nil {
+			configure(&c)
+		}
+		return c
+	}
+	m.read = cacheruntime.NewRead(m.cache, config("Row"))
+	m.outer = cacheruntime.NewRead(m.cache, config("Outer"))
+	m.many = cacheruntime.NewBatch[int64](m.read, cacheruntime.BatchConfig{Method: "Rows"})
+	m.update = cacheruntime.NewWrite(m.cache, "example.com/site.Rows", "Update")
+	return m
+}
+
+func rowTag(id int64) cacheruntime.Tag {
+	key := cacheruntime.NewKey()
+	key.Int(id)
+	return key.Tag("example.com/site.row")
+}
+
+// load is what the repository does.
+func (m *member) load(id int64) (int64, error) {
+	m.mu.Lock()
+	m.loads++
+	leave := m.leave
+	m.mu.Unlock()
+	row, err := m.row(id)
+	if leave != nil {
+		leave()
+	}
+	return row, err
+}
+
+func (m *member) loadCount() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.loads
+}
+
+func (m *member) setLeave(leave func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leave = leave
+}
+
+func readRow(ctx context.Context, read *cacheruntime.Read[int64], id int64, call func(context.Context) (int64, error)) (int64, error) {
+	key := read.Key(ctx)
+	defer key.Release()
+	key.Int(id)
+	if row, err, ok := read.Lookup(ctx, key); ok {
+		return row, err
+	}
+	return read.Load(ctx, key, rowLoader(id, call))
+}
+
+func rowLoader(id int64, call func(context.Context) (int64, error)) cacheruntime.Loader[int64] {
+	return cacheruntime.Loader[int64]{Call: call, Depends: func(tags *cacheruntime.Tags) { tags.Add(rowTag(id)) }}
+}
+
+// try reads a row.
+func (m *member) try(id int64) (int64, error) {
+	return readRow(context.Background(), m.read, id, func(context.Context) (int64, error) { return m.load(id) })
+}
+
+// get reads a row, which must succeed.
+func (m *member) get(id int64) int64 {
+	m.t.Helper()
+	row, err := m.try(id)
+	if err != nil {
+		m.t.Errorf("row %d: %v", id, err)
+	}
+	return row
+}
+
+// getOuter reads a row by way of another cached read.
+func (m *member) getOuter(id int64) int64 {
+	m.t.Helper()
+	row, err := readRow(context.Background(), m.outer, id, func(context.Context) (int64, error) { return m.try(id) })
+	if err != nil {
+		m.t.Errorf("row %d: %v", id, err)
+	}
+	return row
+}
+
+// getMany reads rows with one call.
+func (m *member) getMany(ids ...int64) map[int64]int64 {
+	m.t.Helper()
+	found, err := m.many.Load(context.Background(), ids, cacheruntime.BatchLoader[int64, int64]{
+		Key:    func(key *cacheruntime.Key, id int64) { key.Int(id) },
+		Policy: func(id int64) cacheruntime.Loader[int64] { return rowLoader(id, nil) },
+		Call: func(_ context.Context, ids []int64, add func(int64, int64)) error {
+			for _, id := range ids {
+				row, err := m.load(id)
+				if err != nil {
+					return err
+				}
+				add(id, row)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		m.t.Error(err)
+	}
+	rows := map[int64]int64{}
+	for _, f := range found {
+		rows[f.ID] = f.Value
+	}
+	return rows
+}
+
+// expect fails the test unless a read returns the row as it is now.
+func (m *member) expect(id int64) {
+	m.t.Helper()
+	want, _ := m.row(id)
+	if got := m.get(id); got != want {
+		m.t.Errorf("row %d: got %d, want %d", id, got, want)
+	}
+}
+
+// expectHits fails the test unless a row is cached within the time that a process
+// needs to find its way back.
+func (m *member) expectHits(id int64) {
+	m.t.Helper()
+	for range 500 {
+		loads := m.loadCount()
+		m.expect(id)
+		if m.loadCount() == loads {
+			return
+		}
+		pass(10 * time.Millisecond)
+	}
+	m.t.Errorf("row %d is never cached: %+v", id, m.cache.Stats().Shared)
+}
+
+// expectNoHit fails the test if reads of a row are answered from a cache.
+func (m *member) expectNoHit(id int64) {
+	m.t.Helper()
+	for range 2 { // the first may fill
+		loads := m.loadCount()
+		m.expect(id)
+		if m.loadCount() == loads {
+			m.t.Errorf("row %d is served from a cache", id)
+		}
+	}
+}
+
+// begin begins a write of a row, which it changes when it ends with that error.
+func (m *member) begin(id int64) (end func(error), err error) {
+	_, call, err := m.update.Begin(context.Background(), func(tags *cacheruntime.Tags) { tags.Add(rowTag(id)) })
+	if err != nil {
+		return nil, err
+	}
+	return func(err error) {
+		call.Returned(err)
+		call.End()
+	}, nil
+}
+
+// write changes a row.
+func (m *member) write(id int64) {
+	m.t.Helper()
+	end, err := m.begin(id)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.grow(id)
+	end(nil)
+}
+
+// inDoubt is the error of a write that may land later.
+var inDoubt = errors.Join(context.DeadlineExceeded)
+
+// lastStale reads a row for some time, and returns when the last read began that was
+// answered with less than the row is now, counted from the beginning.
+func (m *member) lastStale(id int64, during time.Duration) (last time.Duration) {
+	m.t.Helper()
+	want, _ := m.row(id)
+	start := time.Now()
+	for time.Since(start) < during {
+		began := time.Since(start)
+		if m.get(id) < want {
+			last = began
+		}
+		pass(5 * time.Millisecond)
+	}
+	return last
+}
+
+// expectBound fails the test if a row that another process has just written is served as
+// it was before for longer than D.
+func (m *member) expectBound(id int64) {
+	m.t.Helper()
+	if last := m.lastStale(id, 5*time.Second); last > bound {
+		m.t.Errorf("a read that began %v after a write had returned was stale", last)
+	}
+}
+
+// calls waits until a method of the tier has been called once more.
+func (m *member) calls(method string) {
+	m.t.Helper()
+	for before, n := m.tier.Calls(method), 0; m.tier.Calls(method) == before; n++ {
+		if n == 10_000 {
+			m.t.Fatalf("%s is not called", method)
+		}
+		pass(time.Millisecond)
+	}
+}
+
+// pass lets time go by.
+func pass(d time.Duration) { <-time.After(d) }
+
+// only returns fates for calls of some methods, and none for the others.
+func only(fate cachetest.Fate, methods ...string) func(string) cachetest.Fate {
+	return func(call string) cachetest.Fate {
+		for _, m := range methods {
+			if m == call {
+				return fate
+			}
+		}
+		return cachetest.Fate{}
+	}
+}
+
+var (
+	lost   = cachetest.Fate{Lost: true}
+	broken = cachetest.Fate{Broken: true}
+)
+
+func late(d time.Duration) cachetest.Fate { return cachetest.Fate{Delay: d} }
