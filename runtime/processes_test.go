@@ -116,6 +116,8 @@ type world struct {
 	shared   *cachetest.Shared
 	history  *history.History
 	late     sync.WaitGroup // of what is under way when calls have returned
+	delay    time.Duration  // of messages, at most, when all is well
+	faults   []fault
 
 	mu        sync.Mutex
 	processes []*process
@@ -135,10 +137,27 @@ type told struct {
 
 func newWorld(t *testing.T, k kind, seed uint64) *world {
 	return &world{
-		t: t, kind: k, seed: seed, duration: time.Second, began: time.Now(),
+		t: t, kind: k, seed: seed, duration: time.Second + 3*k.bound, began: time.Now(),
 		random:  &random{rng: rand.New(rand.NewPCG(seed, 7))},
 		shared:  cachetest.NewShared(t),
 		history: history.New(),
+	}
+}
+
+// prepare decides what kind of world it is.
+func (w *world) prepare() {
+	rnd := w.random
+	w.delay = []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond}[rnd.n(3)]
+	if rnd.n(2) == 0 {
+		w.shared.SetLimits(1000, 3+rnd.n(8)) // who is behind learns it bit by bit
+	}
+	// A few of the faults a world: all of them at once leave nothing that works.
+	all := len(faults)
+	if !w.kind.lossy {
+		all = harmless
+	}
+	for range 1 + rnd.n(4) {
+		w.faults = append(w.faults, faults[rnd.n(all)])
 	}
 }
 
@@ -164,6 +183,7 @@ func (w *world) begin(client string, format string, args ...any) *history.Call {
 }
 
 func (w *world) run() {
+	w.prepare()
 	for range 2 + w.random.n(3) {
 		w.open()
 	}
@@ -215,7 +235,7 @@ func (w *world) judge(processes []*process) {
 				call.Return()
 				outcome := trace.Events()[0].Outcome
 				if again > 0 && outcome != cacheruntime.Hit {
-					w.fail("%s: afterwards, row %d is not served from memory: %s", p.name, id, trace)
+					w.fail("%s: afterwards, row %d is not served from memory: %s\n%+v\nmarks: %v", p.name, id, trace, p.cache.Stats().Shared, w.shared.Marks())
 				}
 			}
 		}
@@ -308,7 +328,7 @@ func (w *world) open() {
 		reader, rnd := fmt.Sprint(p.name, " reader ", n), w.random.fork()
 		p.clients.Go(func() {
 			for ctx.Err() == nil {
-				rnd.pause(15 * time.Millisecond)
+				rnd.pause(w.duration / 60)
 				p.read(reader, rnd)
 			}
 		})
@@ -317,7 +337,7 @@ func (w *world) open() {
 		writer, rnd := fmt.Sprint(p.name, " writer ", n), w.random.fork()
 		p.clients.Go(func() {
 			for ctx.Err() == nil {
-				rnd.pause(80 * time.Millisecond)
+				rnd.pause(w.duration / 12)
 				p.update(writer, rnd)
 			}
 		})
@@ -709,14 +729,14 @@ func (p *process) returned(c *change) {
 // told that it is in doubt, it is marked.
 func (p *process) landed(c *change) {
 	defer c.call.Return()
-	if p.kind.lossy {
-		return // the mark may have been lost
-	}
 	p.mu.Lock()
 	for id, version := range c.done {
 		p.own[id] = max(p.own[id], version)
 	}
 	p.mu.Unlock()
+	if p.kind.lossy {
+		return // others may not know of the mark
+	}
 	if p.kind.guarded || p.cache.Stats().Shared.Queued == 0 {
 		p.tell(c)
 	} else {
@@ -793,7 +813,7 @@ func (p *process) weather(faults cachetest.Faults) cachetest.Faults {
 			if worse != nil {
 				fate = worse(call)
 			}
-			fate.Delay += time.Duration(1 + p.bad.n(int(time.Millisecond)))
+			fate.Delay += time.Duration(1 + p.bad.n(int(p.delay)))
 			return fate
 		}
 	}
@@ -806,7 +826,7 @@ func (w *world) harass(over context.Context) {
 	rnd := w.random
 	for {
 		select {
-		case <-time.After(time.Duration(rnd.n(int(150 * time.Millisecond)))):
+		case <-time.After(time.Duration(rnd.n(int(w.duration / 8)))):
 		case <-over.Done():
 			return
 		}
@@ -816,90 +836,132 @@ func (w *world) harass(over context.Context) {
 			continue
 		}
 		p := processes[rnd.n(len(processes))]
-		most := 26
-		if !w.kind.lossy {
-			most = 20
-		}
-		switch rnd.n(most) {
+		switch rnd.n(8) {
 		case 0:
-			w.note("%s is cut off", p.name)
-			p.tier.Cut()
-		case 1:
-			w.note("%s stalls", p.name)
-			p.tier.Stall()
-		case 2, 3:
 			w.note("%s heals", p.name)
 			p.tier.Heal()
 			p.tier.SetFaults(p.weather(cachetest.Faults{}))
-		case 4:
-			w.note("all are cut off")
-			w.shared.Cut()
-		case 5:
-			w.note("all stall")
-			w.shared.Stall()
-		case 6, 7, 8:
+		case 1, 2:
 			w.note("all heal")
 			w.shared.Heal()
-		case 9:
-			w.note("the connections of %s break", p.name)
-			p.tier.Break()
-		case 10:
-			lost, broken := float64(rnd.n(30))/100, float64(rnd.n(30))/100
-			w.note("%s loses %v and breaks %v of its messages", p.name, lost, broken)
-			p.tier.SetFaults(p.weather(cachetest.Faults{
-				Request: cachetest.RandomFate(uint64(rnd.n(1<<30)), 20*time.Millisecond, lost, broken),
-				Reply:   cachetest.RandomFate(uint64(rnd.n(1<<30)), 20*time.Millisecond, lost, broken),
-			}))
-		case 11:
-			delay := time.Duration(rnd.n(int(time.Second)))
-			w.note("%s is slow: up to %v", p.name, delay)
-			p.tier.SetFaults(p.weather(cachetest.Faults{
-				Request: cachetest.RandomFate(uint64(rnd.n(1<<30)), delay, 0, 0),
-				Reply:   cachetest.RandomFate(uint64(rnd.n(1<<30)), delay, 0, 0),
-			}))
-		case 12:
-			w.note("what %s is told is forged", p.name)
-			p.tier.SetFaults(p.weather(forgery(rnd.fork())))
-		case 13:
-			n := rnd.n(5)
-			w.note("the log is trimmed to %d", n)
-			w.shared.Trim(n)
-		case 14:
-			w.note("the log is evicted")
-			w.shared.EvictLog()
-		case 15:
-			w.note("entries are evicted")
-			w.shared.EvictEntries()
-		case 16:
-			w.note("entries are damaged")
-			w.shared.DamageEntries()
-		case 17:
-			w.note("fail over, without loss")
-			w.shared.FailOver(0)
-		case 18:
-			if len(processes) < 5 {
+		case 3:
+			if len(processes) < 4 {
 				w.open()
 			}
-		case 19:
-			w.late.Go(p.end)
-		case 20:
-			w.note("flush")
-			w.shared.Flush()
-		case 21:
-			w.note("the marks are evicted")
-			w.shared.EvictMarks()
-		case 22:
-			w.note("save")
-			w.shared.Save()
-		case 23:
-			w.note("restart")
-			w.shared.Restart()
 		default:
-			n := rnd.n(10)
-			w.note("fail over, %d are lost", n)
-			w.shared.FailOver(n)
+			w.faults[rnd.n(len(w.faults))](p, rnd)
 		}
 	}
+}
+
+// A fault is something that goes wrong for a process or for all.
+type fault func(p *process, rnd *random)
+
+// harmless is the number of faults, at the beginning, with which nothing is lost that
+// the log was told.
+const harmless = 16
+
+var faults = []fault{
+	func(p *process, _ *random) {
+		p.note("%s is cut off", p.name)
+		p.tier.Cut()
+	},
+	func(p *process, _ *random) {
+		p.note("%s stalls", p.name)
+		p.tier.Stall()
+	},
+	func(p *process, _ *random) {
+		p.note("all are cut off")
+		p.shared.Cut()
+	},
+	func(p *process, _ *random) {
+		p.note("all stall")
+		p.shared.Stall()
+	},
+	func(p *process, _ *random) {
+		p.note("the connections of %s break", p.name)
+		p.tier.Break()
+	},
+	func(p *process, rnd *random) {
+		lost, broken := float64(rnd.n(30))/100, float64(rnd.n(30))/100
+		p.note("%s loses %v and breaks %v of its messages", p.name, lost, broken)
+		p.tier.SetFaults(p.weather(cachetest.Faults{
+			Request: cachetest.RandomFate(uint64(rnd.n(1<<30)), p.delay, lost, broken),
+			Reply:   cachetest.RandomFate(uint64(rnd.n(1<<30)), p.delay, lost, broken),
+		}))
+	},
+	func(p *process, rnd *random) {
+		request, reply := time.Duration(rnd.n(int(time.Second))), time.Duration(rnd.n(int(time.Second)))
+		if rnd.n(2) == 0 {
+			request = 0
+		}
+		p.note("%s is slow: up to %v to get there and %v to come back", p.name, request, reply)
+		p.tier.SetFaults(p.weather(cachetest.Faults{
+			Request: cachetest.RandomFate(uint64(rnd.n(1<<30)), request, 0, 0),
+			Reply:   cachetest.RandomFate(uint64(rnd.n(1<<30)), reply, 0, 0),
+		}))
+	},
+	func(p *process, rnd *random) {
+		p.note("what %s is told is forged", p.name)
+		p.tier.SetFaults(p.weather(forgery(rnd.fork())))
+	},
+	func(p *process, rnd *random) {
+		n := rnd.n(5)
+		p.note("the log is trimmed to %d", n)
+		p.shared.Trim(n)
+	},
+	func(p *process, _ *random) {
+		p.note("the log is evicted")
+		p.shared.EvictLog()
+	},
+	func(p *process, _ *random) {
+		p.note("entries are evicted")
+		p.shared.EvictEntries()
+	},
+	func(p *process, _ *random) {
+		p.note("entries are damaged")
+		p.shared.DamageEntries()
+	},
+	func(p *process, _ *random) {
+		p.note("fail over, without loss")
+		p.shared.FailOver(0)
+	},
+	func(p *process, _ *random) { p.late.Go(p.end) },
+	func(p *process, _ *random) { p.store.ForgetAll() },
+	func(p *process, rnd *random) {
+		p.note("what all but %s ask for is slow", p.name)
+		for _, other := range p.alive() {
+			if other != p {
+				other.tier.SetFaults(other.weather(cachetest.Faults{
+					Request: cachetest.RandomFate(uint64(rnd.n(1<<30)), p.duration/8, 0, 0),
+				}))
+			}
+		}
+	},
+
+	// From here on marks and records may be lost.
+	func(p *process, _ *random) {
+		p.note("flush")
+		p.shared.Flush()
+	},
+	func(p *process, _ *random) {
+		p.note("the marks are evicted")
+		p.shared.EvictMarks()
+	},
+	func(p *process, rnd *random) {
+		if rnd.n(2) == 0 {
+			p.note("save")
+			p.shared.Save()
+			return
+		}
+		p.note("restart")
+		p.shared.Restart()
+	},
+	func(p *process, rnd *random) {
+		n := rnd.n(10)
+		p.note("fail over, %d are lost", n)
+		p.shared.FailOver(n)
+	},
 }
 
 // forgery makes replies ones that a log of this kind could not give.
@@ -944,6 +1006,15 @@ func forgery(rnd *random) cachetest.Faults {
 			case 11:
 				if n > 0 {
 					reply.Records = append(reply.Records, reply.Records[i])
+				}
+			case 12:
+				if n > 0 {
+					// As if there had never been that record, but for the one after it.
+					reply.Records = append(reply.Records[:i], reply.Records[i+1:]...)
+					for j := i; j < n-1; j++ {
+						reply.Records[j].Number--
+					}
+					reply.Head.Number--
 				}
 			}
 			return nil
