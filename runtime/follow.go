@@ -29,7 +29,7 @@ func newSharedLog(c *Cache, shared Shared, bound, flights time.Duration) *shared
 		cache: c, shared: shared, bound: bound, flights: flights,
 		table: c.view(), lost: true,
 		marks: map[LogID]*outstanding{}, held: map[LogID]*held{},
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), delivery: make(chan struct{}, 1),
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l

@@ -51,7 +51,9 @@ type sharedLog struct {
 	closing   bool
 	calls     sync.WaitGroup // of shared's methods, and goroutines
 
-	delivery sync.Mutex // one at a time; locked before mu
+	// delivery holds one token while something is being delivered. It is no mutex, as that
+	// takes as long as the log: in a test, by fake time.
+	delivery chan struct{}
 
 	wake   chan struct{}   // has room for one: the follower is to look around
 	ctx    context.Context // ends when the follower is to
@@ -218,8 +220,8 @@ func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int
 // deliver tells the log what is queued. What is queued meanwhile is another record: if
 // it were one with what is being told already, there might be no end to that.
 func (l *sharedLog) deliver() error {
-	l.delivery.Lock()
-	defer l.delivery.Unlock()
+	l.delivery <- struct{}{}
+	defer func() { <-l.delivery }()
 	for {
 		l.mu.Lock()
 		q := l.queue
