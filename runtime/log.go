@@ -51,9 +51,7 @@ type sharedLog struct {
 	closing   bool
 	calls     sync.WaitGroup // of shared's methods, and goroutines
 
-	// delivery holds one token while something is being delivered. It is no mutex, as that
-	// takes as long as the log: in a test, by fake time.
-	delivery chan struct{}
+	delivery chan struct{} // has room for one: there is one at a time
 
 	wake   chan struct{}   // has room for one: the follower is to look around
 	ctx    context.Context // ends when the follower is to

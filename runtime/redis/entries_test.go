@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -303,6 +304,31 @@ func TestServerThatHangs(t *testing.T) {
 		reply, err := tier.Prove(t.Context(), at)
 		return err == nil && reply.Known
 	})
+}
+
+// The client's queue for a connection does not fill up with calls that nobody waits for
+// any more: they would stay until the connection is given up, and commands of the log
+// behind them.
+func TestCallsOfAServerThatHangsAreBounded(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s, func(o *Options) { o.Timeout = 500 * time.Millisecond }) // while LogTimeout is long
+	eventually(t, "an answer", func() bool {
+		_, err := tier.Get(t.Context(), []string{"k"})
+		return err == nil
+	})
+	s.pause()
+	defer s.resume()
+	const callers = 5000
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			if _, err := tier.Get(t.Context(), []string{"k"}); err == nil {
+				t.Error("an answer from a server that hangs")
+			}
+		})
+	}
+	all.Wait()
+	eventually(t, "the end of calls that nobody waits for", func() bool { return runtime.NumGoroutine() < maxCalls+500 })
 }
 
 // That callers give up is no failure of Redis.

@@ -67,7 +67,7 @@ func Open(ctx context.Context, options Options) (*Tier, error) {
 		Timeout:      leaveAloneFor,
 		ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= failuresToLeaveAlone },
 		IsSuccessful: func(err error) bool { return err == nil || outOfMemory(err) },
-		IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) },
+		IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) || err == ErrLeftAlone },
 	})
 	if t.client == nil {
 		client, err := newClient(ctx, options.ClientOption)

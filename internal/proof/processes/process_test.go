@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/rpc"
@@ -19,6 +20,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Mostly they wait. The command line says otherwise.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	redistest.Main(m, map[string]func(*redistest.ChildIO){"process": runProcess})
 }
 
@@ -94,7 +99,7 @@ func runProcess(io *redistest.ChildIO) {
 
 // openTier opens the tier. Timeouts are short, and the machine may be busy.
 func openTier(s settings) *redis.Tier {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for {
 		tier, err := redis.Open(ctx, redis.Options{
@@ -264,8 +269,15 @@ type world struct {
 	defaults  settings
 }
 
-// patience is how long a call may take.
-const patience = 30 * time.Second
+const (
+	// patience is how long anything may take on a machine that is busy with other things.
+	patience = time.Minute
+	// timeout is that of Redis where it is to be short: recovering from a connection that
+	// has lost something takes three of it.
+	timeout = 500 * time.Millisecond
+	// patient is that where a test says what happens while Redis answers.
+	patient = 5 * time.Second
+)
 
 // newWorld makes a database of some rows, and no process.
 func newWorld(t *testing.T, rows int, defaults settings) *world {

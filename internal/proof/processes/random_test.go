@@ -30,7 +30,7 @@ func TestRandom(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := settings{Bound: test.bound, Guard: test.guard, Timeout: 300 * time.Millisecond, LogLength: 100, Forgetful: test.loses}
+			s := settings{Bound: test.bound, Guard: test.guard, Timeout: timeout, LogLength: 100, Forgetful: test.loses}
 			r := &randomRun{world: newWorld(t, 10, s), rnd: rand.New(rand.NewPCG(seed(t), uint64(i)))}
 			r.run(test.loses)
 		})
