@@ -73,7 +73,7 @@ func (l *sharedLog) follow(err error) {
 		wait, wake := l.untilDue(every), l.wake
 		if err != nil {
 			wake = nil // it is tried again anyway, and not more often for all who want that
-			retry = min(max(2*retry, minRetry), maxRetry, every)
+			retry = min(max(2*retry, minRetry), maxRetry, max(every, minRetry))
 			wait = retry/2 + rand.N(retry/2)
 		} else if retry = 0; !listening {
 			l.mu.Lock()
@@ -228,7 +228,7 @@ func (l *sharedLog) restoreMarks(restore []LogMark) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.lost && len(l.restore) == len(restore) && l.restore[0].ID == restore[0].ID {
+	if !l.lost {
 		l.restore, l.restoring = nil, false
 	}
 	return nil
@@ -398,7 +398,15 @@ func (l *sharedLog) proveRounds() {
 		if round == nil {
 			return
 		}
-		round.ok = l.prove() == nil
+		if round.ok = l.prove() == nil; !round.ok {
+			// Who has come meanwhile need not wait as long for the same answer.
+			l.mu.Lock()
+			if l.next != nil {
+				close(l.next.done)
+				l.next = nil
+			}
+			l.mu.Unlock()
+		}
 		close(round.done)
 	}
 }

@@ -40,7 +40,6 @@ type sharedLog struct {
 	condemned uint64                 // the epoch that the snapshot is to end, or 0
 	restoring bool                   // marks of the table before are yet to be entered into the new log
 	restore   []LogMark              // those
-	unread    []LogMark              // of own records in a log that the table is not of
 	recent    [recentRecords]LogID   // of the last records, by number
 	marks     map[LogID]*outstanding // in the table
 	held      map[LogID]*held        // by calls of this process
@@ -69,10 +68,13 @@ const recentRecords = 1024
 
 // maxRecordSlots is the number of slots from which on a record invalidates, or marks,
 // everything instead.
-const maxRecordSlots = 1 << 14
+const maxRecordSlots = 1 << 11
+
+// maxLease is the longest lease that is waited for, of a mark of others.
+const maxLease = 24 * time.Hour
 
 // maxReleases is how many marks a record ends at most. The leases of others end them.
-const maxReleases = 1 << 12
+const maxReleases = 1 << 8
 
 // outstanding is a mark that is in the table.
 type outstanding struct {
@@ -133,7 +135,7 @@ func (l *sharedLog) hold(m marks, lease time.Duration, renewed bool) (*held, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if _, err := l.append(record); err != nil {
+	if err := l.tell(record); err != nil {
 		// It may be there, or may yet come to be.
 		l.mu.Lock()
 		delete(l.held, h.id)
@@ -188,7 +190,7 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	err := l.untold()
 	l.mu.Unlock()
 	if err == nil {
-		if _, err = l.append(record); err == nil {
+		if err = l.tell(record); err == nil {
 			return nil
 		}
 	}
@@ -254,28 +256,67 @@ func (l *sharedLog) deliver() error {
 	}
 }
 
-// append appends a record, and takes what the log replies.
+// tell appends a record to the log that the table is of. If that is another one by the
+// time it is appended it is appended once more, as soon as the new table is there.
+func (l *sharedLog) tell(record LogRecord) error {
+	for range maxTells - 1 {
+		if _, err := l.append(record); !errors.Is(err, errLost) {
+			return err
+		}
+		select {
+		case <-time.After(minRetry):
+		case <-l.ctx.Done():
+		}
+	}
+	_, err := l.append(record)
+	return err
+}
+
+// maxTells is how often that is tried before it is left to the follower.
+const maxTells = 10
+
+// quickly is how soon an error comes of a connection that has been closed. Another one
+// may do.
+const quickly = 50 * time.Millisecond
+
+// append appends a record, and takes what the log replies. The error is errLost if the
+// record is in a log that the table is not of, or may not be of: this process can enter
+// it nowhere, and it need not be in the log that others follow by now. A server that was
+// the primary, and answers late, is an example.
 func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	if !l.begin() {
 		return false, errShutDown
 	}
 	defer l.end()
-	record.ID = newLogID()
-	l.mu.Lock()
-	from, view := l.at, l.table
-	l.mu.Unlock()
-	asked := l.ask()
-	reply, err := l.shared.Append(context.Background(), from, record)
+	var from LogPosition
+	var view *table
+	var asked *proof
+	var reply LogReply
+	for again := false; ; again = true {
+		record.ID = newLogID()
+		l.mu.Lock()
+		from, view = l.at, l.table
+		l.mu.Unlock()
+		asked = l.ask()
+		reply, err = l.shared.Append(context.Background(), from, record)
+		if err == nil || again || errors.Is(err, ErrMalformed) || time.Since(asked.since) > quickly {
+			break
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
 		err = l.appended(&record, &reply)
 	}
+	foreign := err == nil && (l.lost || reply.Head.Epoch != l.at.Epoch)
 	l.heard(err)
 	if l.mute = err; err != nil {
 		return false, err
 	}
 	l.take(view, from, reply, asked)
+	if foreign {
+		return false, errLost
+	}
 	return reply.Appended, nil
 }
 
@@ -289,9 +330,6 @@ func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
 	}
 	l.counts.appended.Add(1)
 	record.Number = reply.Head.Number
-	if record.Mark.ID != (LogID{}) && (l.lost || reply.Head.Epoch != l.at.Epoch) {
-		l.keepUnread(record.Mark)
-	}
 	switch {
 	case reply.Head.Epoch != l.at.Epoch:
 	case record.Number > l.at.Number:
@@ -303,22 +341,6 @@ func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
 		// entered again.
 	}
 	return nil
-}
-
-// maxUnread is how many marks are kept until there is a table for them.
-const maxUnread = 1 << 10
-
-// keepUnread keeps a mark that is in the log but in no table yet: that log may be gone
-// before it has been read. l.mu is held.
-func (l *sharedLog) keepUnread(m LogMark) {
-	if len(l.unread) == maxUnread {
-		lease := m.Lease
-		for _, old := range l.unread {
-			lease = max(lease, old.Lease)
-		}
-		l.unread = []LogMark{{ID: newLogID(), All: true, Lease: lease}}
-	}
-	l.unread = append(l.unread, m)
 }
 
 // heard notes whether the log could be asked. l.mu is held.
@@ -446,8 +468,8 @@ func (l *sharedLog) enter(r *LogRecord) {
 
 // addMark puts a mark into the table, or renews it. l.mu is held.
 func (l *sharedLog) addMark(m LogMark) {
-	m.Slots, m.Lease = tableSlots(m.Slots), max(m.Lease, 1)   // whoever has made it
-	due := time.Now().Add(m.Lease).Add(rand.N(m.Lease/8 + 1)) // not everybody at once
+	m.Slots, m.Lease = tableSlots(m.Slots), min(max(m.Lease, 1), maxLease) // whoever has made it
+	due := time.Now().Add(m.Lease).Add(rand.N(m.Lease/8 + 1))              // not everybody at once
 	if o := l.marks[m.ID]; o != nil {
 		if m.Generation > o.Generation {
 			o.Generation, o.due = m.Generation, due
@@ -533,7 +555,7 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	// A log that lost its state has lost its marks as well. Every process that knows
 	// of them enters them again.
 	restore := map[LogID]LogMark{}
-	for _, m := range slices.Concat(l.restore, l.unread) {
+	for _, m := range l.restore {
 		restore[m.ID] = m
 	}
 	if newEpoch {
@@ -547,7 +569,7 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 		}
 	}
 	maps.DeleteFunc(restore, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
-	l.restore, l.unread = slices.Collect(maps.Values(restore)), nil
+	l.restore = slices.Collect(maps.Values(restore))
 	l.restoring = len(l.restore) > 0
 	t.remark(marks{}, l.queue.stale)
 	t.remark(marks{}, l.sending.stale)

@@ -182,8 +182,10 @@ func WithShared(shared Shared) Option {
 // and holds if the machine is suspended or cut off as well. The log is asked at least
 // every third of it. The default is one second. With 0 nothing is stale: every
 // read that would be a hit waits until the log has been asked, by one question for all
-// that wait at the same time. In the process that writes, nothing is ever stale. It
-// must not be negative, and needs [WithShared].
+// that wait at the same time. It counts from when the invalidation is delivered, where
+// that could not be done at once: see [ErrUndelivered]. In the process that writes, nothing is ever stale. It
+// must not be negative, nor more than 0 and less than a millisecond, and needs
+// [WithShared].
 func WithMaxStaleness(d time.Duration) Option {
 	return func(o *options) {
 		o.maxStaleness = d
@@ -205,6 +207,9 @@ func WithSharedFlights(wait time.Duration) Option {
 
 // defaultStaleness is D without [WithMaxStaleness].
 const defaultStaleness = time.Second
+
+// minStaleness is the least D but 0. The log is to be asked every third of it.
+const minStaleness = time.Millisecond
 
 // defaultSharedLoads is the limit on loads with [WithShared], without [WithMaxLoads].
 const defaultSharedLoads = 256
@@ -243,6 +248,8 @@ func (o *options) openStore() (Store, error) {
 		return nil, errors.New("cacheruntime: WithMaxStaleness is about other processes and needs WithShared")
 	case o.maxStaleness < 0:
 		return nil, fmt.Errorf("cacheruntime: WithMaxStaleness(%v): must not be negative", o.maxStaleness)
+	case o.boundGiven && o.maxStaleness > 0 && o.maxStaleness < minStaleness:
+		return nil, fmt.Errorf("cacheruntime: WithMaxStaleness(%v): must be 0, or at least %v", o.maxStaleness, minStaleness)
 	case o.flightsGiven && o.sharedGiven == 0:
 		return nil, errors.New("cacheruntime: WithSharedFlights is about other processes and needs WithShared")
 	case o.flightsGiven && o.sharedFlights <= 0:

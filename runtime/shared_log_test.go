@@ -723,3 +723,47 @@ func TestSharedFlightsGoOn(t *testing.T) {
 		}
 	})
 }
+
+// zombie answers the next append as a server does that was the primary: it has appended
+// the record to a log that nobody follows any more.
+type zombie struct {
+	*cachetest.Tier
+	epoch atomic.Uint64 // of that log; 0 for none
+}
+
+func (z *zombie) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	if epoch := z.epoch.Swap(0); epoch != 0 {
+		head := cacheruntime.LogPosition{Epoch: epoch, Number: from.Number + 1, ID: record.ID}
+		return cacheruntime.LogReply{Head: head, Appended: true}, nil
+	}
+	return z.Tier.Append(ctx, from, record)
+}
+
+// An answer from a log that is over is none: what was invalidated there is invalidated
+// in the one that the table is of, before the write returns.
+func TestSharedAppendedElsewhere(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		z := new(zombie)
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { z.Tier = t; return z }
+		a := s.join()
+		s.wrap = nil
+		b := s.join()
+		old := a.cache.Stats().Shared.Epoch
+		s.shared.Flush()
+		b.write(9)
+		pass(2 * bound)
+		a.expectHits(1)
+		b.expectHits(1)
+		if now := a.cache.Stats().Shared.Epoch; now == old {
+			t.Fatal("there is no new epoch")
+		}
+		z.epoch.Store(old)
+		a.write(1)
+		a.expect(1)
+		pass(2 * bound)
+		b.expect(1)
+		if n := a.cache.Stats().Shared.Queued; n != 0 {
+			t.Errorf("%d are queued", n)
+		}
+	})
+}
