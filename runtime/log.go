@@ -47,6 +47,7 @@ type sharedLog struct {
 	sending   undelivered // what of it the log is being told
 	down      error       // why the log could not be asked or told last, or nil
 	mute      error       // why it could not be told last, or nil
+	appending int         // appends under way
 	next      *proofRound
 	proving   bool
 	closing   bool
@@ -296,18 +297,28 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 		record.ID = newLogID()
 		l.mu.Lock()
 		from, view = l.at, l.table
+		first := l.appending == 0
+		if l.appending++; !first {
+			// One of those under way brings what there is between. If all did, each
+			// would bring the records of all others.
+			from = LogPosition{}
+		}
 		l.mu.Unlock()
 		asked = l.ask()
 		reply, err = l.shared.Append(context.Background(), from, record)
-		if err == nil || again || errors.Is(err, ErrMalformed) || time.Since(asked.since) > quickly {
+		if again || err == nil || errors.Is(err, ErrMalformed) || time.Since(asked.since) > quickly {
 			break
 		}
+		l.mu.Lock()
+		l.appending--
+		l.mu.Unlock()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
 		err = l.appended(&record, &reply)
 	}
+	l.appending--
 	foreign := err == nil && (l.lost || reply.Head.Epoch != l.at.Epoch)
 	l.heard(err)
 	if l.mute = err; err != nil {
