@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -47,6 +48,8 @@ type Tier struct {
 	calls   sync.WaitGroup // of the client, also those that nobody waits for any more
 	entries chan struct{}  // holds one for each call for entries
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+
+	taken atomic.Bool // it belongs to a cache, or is closed
 }
 
 var _ cacheruntime.Shared = (*Tier)(nil)
@@ -138,9 +141,22 @@ func infoField(info, name string) string {
 	return ""
 }
 
+// Claim makes the tier a cache's own. It fails if the tier is nil or closed, or if it has
+// been claimed before: a tier is closed by its cache, so that two cannot have it.
+func (t *Tier) Claim() error {
+	if t == nil {
+		return errors.New("redis: there is no tier: was the error of Open ignored?")
+	}
+	if t.taken.Swap(true) {
+		return errors.New("redis: the tier is closed, or belongs to another cache already: open one for each cache")
+	}
+	return nil
+}
+
 // Close closes the client, unless it is the application's own, and waits for calls that
 // are still on their way.
 func (t *Tier) Close() error {
+	t.taken.Store(true)
 	if t.owned {
 		t.client.Close()
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,6 +108,41 @@ func TestOpenRefuses(t *testing.T) {
 	_, err = Open(t.Context(), Options{InitAddress: []string{"127.0.0.1:1"}, Namespace: "test"})
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("with no server: %v", err)
+	}
+}
+
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	if err := (*Tier)(nil).Claim(); err == nil || !strings.Contains(err.Error(), "error of Open") {
+		t.Errorf("no tier: %v", err)
+	}
+	s := redistest.Start(t)
+	tier := open(t, s)
+	var claimed atomic.Int32
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			err := tier.Claim()
+			if err == nil {
+				claimed.Add(1)
+			} else if !strings.Contains(err.Error(), "one for each cache") {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := claimed.Load(); n != 1 {
+		t.Errorf("claimed %d times", n)
+	}
+	closed, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test", LogTimeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := closed.Claim(); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("a closed tier: %v", err)
 	}
 }
 
