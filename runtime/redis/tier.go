@@ -191,6 +191,11 @@ func call[T any](ctx context.Context, t *Tier, limit time.Duration, f func(conte
 	defer timer.Stop()
 	select {
 	case o := <-done:
+		if errors.Is(o.err, context.DeadlineExceeded) {
+			// Not the caller's, which f is not told of: the client limits how long a
+			// connection is made.
+			return o.value, ErrTimeout
+		}
 		return o.value, o.err
 	case <-timer.C:
 		return none, fmt.Errorf("%w (%v)", ErrTimeout, limit)
@@ -208,6 +213,9 @@ const commands = "+info +evalsha +eval +xread +getrange +set " +
 func (t *Tier) explain(doing string, err error) error {
 	refused, ok := rueidis.IsRedisErr(err)
 	if !ok {
+		if strings.Contains(err.Error(), "unknown message type") {
+			err = fmt.Errorf("%w: is this a Redis, and one that does not want TLS?", err)
+		}
 		return fmt.Errorf("redis: %s: %w", doing, err)
 	}
 	text := refused.Error()
@@ -218,6 +226,11 @@ func (t *Tier) explain(doing string, err error) error {
 	case code == "CGFORMAT":
 		return fmt.Errorf("redis: %s: the log of namespace %q is of another format or size (%s; this program's is %d, %d): "+
 			"use another namespace", doing, t.options.Namespace, scriptText(rest), format, cacheruntime.SharedTableSize)
+	case code == "NOAUTH":
+		return fmt.Errorf("redis: %s: the server wants a password (NOAUTH): set Options.Password", doing)
+	case strings.Contains(text, "cluster support disabled"):
+		return fmt.Errorf("redis: %s: %w: several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; "+
+			"of a single server give one", doing, err)
 	case code == "CGREPLICA" || code == "READONLY":
 		return fmt.Errorf("redis: %s: commands of the log go to a replica, which cannot prove anything; "+
 			"connect to the primary, and send none but read-only commands to replicas: %w", doing, err)
