@@ -245,6 +245,30 @@ func TestLocks(t *testing.T) {
 	unlock("a")
 }
 
+// A lock that could not be given back is not taken for one that was.
+func TestUnlockThatIsRefused(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Do("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all")
+	tier := open(t, s, func(o *Options) { o.Username, o.Password = "narrow", "secret" })
+	if ok, err := tier.Lock(t.Context(), "k", "me", time.Minute); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	for _, command := range []string{"get", "del"} {
+		s.Do("ACL", "SETUSER", "narrow", "-"+command)
+		if err := tier.Unlock(t.Context(), "k", "me"); err == nil {
+			t.Errorf("without %s: no error", command)
+		}
+		s.Do("ACL", "SETUSER", "narrow", "+"+command)
+	}
+	if err := tier.Unlock(t.Context(), "k", "me"); err != nil {
+		t.Error(err)
+	}
+	if n := s.Do("EXISTS", tier.key("lock", "k")); n != int64(0) {
+		t.Error("the lock was not given back")
+	}
+}
+
 // A server that hangs is waited for no longer than the timeout, by however many callers,
 // then left alone, and used again when it answers.
 func TestServerThatHangs(t *testing.T) {

@@ -5,8 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,10 +34,10 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"not UTF-8":           {func(o *Options) { o.Namespace = "a\xff" }, "UTF-8"},
 		"no address":          {func(o *Options) { o.InitAddress = nil }, "InitAddress is missing"},
 		"Timeout":             {func(o *Options) { o.Timeout = -1 }, "Timeout is -1ns"},
-		"a tiny Timeout":      {func(o *Options) { o.Timeout = 1 }, "from 1ms"},
+		"a tiny Timeout":      {func(o *Options) { o.Timeout = 1 }, "at least 1ms, or 0 for 100ms"},
 		"LogTimeout":          {func(o *Options) { o.LogTimeout = -1 }, "LogTimeout is -1ns"},
-		"LogLength":           {func(o *Options) { o.LogLength = 99 }, "LogLength is 99"},
-		"MaxEntryBytes":       {func(o *Options) { o.MaxEntryBytes = 1 << 30 }, "MaxEntryBytes is 1073741824"},
+		"LogLength":           {func(o *Options) { o.LogLength = 99 }, "LogLength is 99; it must be at least 100, or 0 for 100000"},
+		"MaxEntryBytes":       {func(o *Options) { o.MaxEntryBytes = 1 << 30 }, "MaxEntryBytes is 1073741824; it must be at most 268435456"},
 		"MaxTTL":              {func(o *Options) { o.MaxTTL = -time.Hour }, "MaxTTL is -1h"},
 		"CompressAbove":       {func(o *Options) { o.CompressAbove = -1 }, "CompressAbove is -1"},
 		"address twice":       {func(o *Options) { o.ClientOption.InitAddress = []string{"b"} }, "ClientOption has InitAddress"},
@@ -107,6 +111,98 @@ func TestOpenRefuses(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("with no server: %v", err)
 	}
+}
+
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	if err := (*Tier)(nil).Claim(); err == nil || !strings.Contains(err.Error(), "error of Open") {
+		t.Errorf("no tier: %v", err)
+	}
+	s := redistest.Start(t)
+	tier := open(t, s)
+	var claimed atomic.Int32
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			err := tier.Claim()
+			if err == nil {
+				claimed.Add(1)
+			} else if !strings.Contains(err.Error(), "one for each cache") {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := claimed.Load(); n != 1 {
+		t.Errorf("claimed %d times", n)
+	}
+	closed, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test", LogTimeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := closed.Claim(); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("a closed tier: %v", err)
+	}
+}
+
+// What is not there, or not what it should be, is told apart.
+func TestOpenTellsWhatItHasFound(t *testing.T) {
+	t.Parallel()
+	locked := redistest.Start(t)
+	locked.Do("CONFIG", "SET", "requirepass", "secret")
+	for name, test := range map[string]struct {
+		addresses []string
+		want      string // after the address
+	}{
+		"silence":         {[]string{listen(t, nil)}, "no answer in time (2s)"},
+		"another service": {[]string{listen(t, []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))}, "received unknown message type: 72: is this a Redis, and one that does not want TLS?"},
+		"a password":      {[]string{locked.Addr()}, "the server wants a password (NOAUTH): set Options.Password"},
+		"two servers": {[]string{redistest.Start(t).Addr(), redistest.Start(t).Addr()}, "This instance has cluster support disabled: " +
+			"several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; of a single server give one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Open(t.Context(), Options{InitAddress: test.addresses, Namespace: "test"})
+			if want := "redis: connecting to " + strings.Join(test.addresses, ", ") + ": " + test.want; err == nil || err.Error() != want {
+				t.Errorf("%v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// listen accepts connections, answers what comes first, if there is an answer, and leaves
+// the rest without one.
+func listen(t *testing.T, answer []byte) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		listener.Close()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				b := make([]byte, 1000)
+				if n, _ := conn.Read(b); n > 0 && answer != nil {
+					conn.Write(answer)
+				}
+				io.Copy(io.Discard, conn) // until the other side hangs up
+			})
+		}
+	})
+	return listener.Addr().String()
 }
 
 // Nothing is left open, whether Open succeeds or not.
