@@ -69,10 +69,10 @@ const recentRecords = 1024
 
 // maxRecordSlots is the number of slots from which on a record invalidates, or marks,
 // everything instead.
-const maxRecordSlots = 1 << 14
+const maxRecordSlots = 1 << 11
 
 // maxReleases is how many marks a record ends at most. The leases of others end them.
-const maxReleases = 1 << 12
+const maxReleases = 1 << 8
 
 // outstanding is a mark that is in the table.
 type outstanding struct {
