@@ -51,7 +51,7 @@
 // and the commands
 //
 //	+info +evalsha +eval +xread +getrange +set
-//	+get +del +strlen +setrange +hget +hset +hdel +hlen +hexists +hgetall +xadd +xrange +xrevrange
+//	+get +del +strlen +setrange +hget +hset +hdel +hlen +hgetall +xadd +xrange +xrevrange
 //	+client|unblock +hello +ping +cluster|slots +cluster|shards
 //
 // of which the second line is what the scripts call, and +select with [Options.SelectDB].

@@ -24,8 +24,10 @@ const (
 )
 
 // Append appends a record; see [cacheruntime.Shared]. If log, table and marks do not fit
-// each other a new epoch begins first. A record or mark of more than 16384 slots becomes
-// one of everything, as seen by the other processes.
+// each other a new epoch begins first. A record or mark of more than 2048 slots becomes
+// one of everything, as seen by the other processes; so does a mark with which all that are
+// outstanding would have more than 262,144. If a record and the marks that it ends have
+// more than 2048 slots, everything is invalidated for whoever reads the table later.
 //
 // It costs one round trip.
 func (t *Tier) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
@@ -67,7 +69,8 @@ func (t *Tier) Prove(ctx context.Context, from cacheruntime.LogPosition) (cacher
 }
 
 // Snapshot returns the state of the log; see [cacheruntime.Shared]. Marks that cannot be
-// read are dropped, with a new epoch.
+// read are dropped, with a new epoch: at once, or once this one is condemned for them. If
+// there are more than there can be, one of everything takes their place.
 //
 // It costs one round trip in which up to 8 MiB are sent.
 func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.LogSnapshot, error) {

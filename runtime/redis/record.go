@@ -12,13 +12,13 @@ import (
 // What is in the log is bounded, so that nobody who writes into Redis can make a process
 // allocate what it does not have. The scripts know these bounds too.
 const (
-	format       = 1       // of records, marks and the table
-	maxSlots     = 1 << 14 // of a record or a mark; with more it is of everything
-	maxReleases  = 1 << 12 // of a record
-	maxMarks     = 1 << 14 // of a log
-	maxMarkBytes = 64 << 20
-	maxRecords   = 1000    // of a reply, and one batch of 100 more
-	maxReply     = 1 << 20 // bytes, after which a reply has no more records
+	format      = 1       // of records, marks and the table
+	maxSlots    = 1 << 11 // of a record or a mark; with more it is of everything
+	maxReleases = 1 << 8  // of a record
+	maxMarks    = 1 << 14 // of a log
+	maxMarked   = 1 << 18 // slots of all marks of a log; beyond, a mark is of everything
+	maxRecords  = 1000    // of a reply, and one batch of 100 more
+	maxReply    = 1 << 20 // bytes, after which a reply has no more records
 
 	headerSize     = 144 // of the table
 	positionOffset = 16  // in it, of epoch, number and ID

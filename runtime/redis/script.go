@@ -24,8 +24,8 @@ type scripts struct {
 // memory limit is reached: a record that is missing costs more than it takes.
 func logScripts(format, slots int) scripts {
 	begin := "#!lua flags=allow-oom\n" + fmt.Sprintf(
-		"local FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARK_BYTES, MAX_RECORDS, MAX_REPLY = %d, %d, %d, %d, %d, %d, %d, %d, %d\n",
-		format, slots, headerSize, maxSlots, maxRecordSize, maxMarks, maxMarkBytes, maxRecords, maxReply) + readScript("prelude")
+		"local FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARKED, MAX_RECORDS, MAX_REPLY = %d, %d, %d, %d, %d, %d, %d, %d, %d\n",
+		format, slots, headerSize, maxSlots, maxRecordSize, maxMarks, maxMarked, maxRecords, maxReply) + readScript("prelude")
 	return scripts{
 		append:   rueidis.NewLuaScript(begin + readScript("append")),
 		prove:    rueidis.NewLuaScript(begin + readScript("prove")),

@@ -206,7 +206,7 @@ func call[T any](ctx context.Context, t *Tier, limit time.Duration, f func(conte
 
 // commands are what a user of Redis needs to be allowed.
 const commands = "+info +evalsha +eval +xread +getrange +set " +
-	"+get +del +strlen +setrange +hget +hset +hdel +hlen +hexists +hgetall +xadd +xrange +xrevrange " +
+	"+get +del +strlen +setrange +hget +hset +hdel +hlen +hgetall +xadd +xrange +xrevrange " +
 	"+client|unblock +hello +ping +cluster|slots +cluster|shards"
 
 // explain says what an error of Redis means, and what was being done.

@@ -1,5 +1,5 @@
 -- What all scripts of the log begin with. Before it stand the shebang line and the
--- constants FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARK_BYTES,
+-- constants FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARKED,
 -- MAX_RECORDS and MAX_REPLY, which script.go takes from the Go side.
 --
 -- KEYS   the log (a stream), the table (a string), the marks (a hash)
@@ -11,7 +11,7 @@
 --
 --   0 'cachegen'  8 format (4)  12 slots (4)  16 epoch (8)  24 position (8)
 --  32 id of the record there (16)  48 position of the last record that cleared all (8)
---  56 number of marks (8)  64 server (80)
+--  56 number of marks (4)  60 of the slots of all marks (4)  64 server (80)
 
 local log, tab, marks = KEYS[1], KEYS[2], KEYS[3]
 local call = redis.call
@@ -78,7 +78,7 @@ end
 
 local function header(h)
   return MAGIC .. pack('<I4I4', FORMAT, SIZE) .. h.epoch .. pack('<I8', h.pos) .. h.id ..
-    pack('<I8I8', h.cleared, h.marks) .. h.server
+    pack('<I8I4I4', h.cleared, h.marks, h.marked) .. h.server
 end
 
 -- state returns what the header says if log, table and marks fit each other and this
@@ -94,9 +94,9 @@ local function state()
   local length = call('STRLEN', tab)
   if length < HEADER or length > HEADER + 8 * SIZE or length % 8 ~= 0 then return nil end
   local h = {epoch = sub(s, 17, 24), pos = unpack('<I8', s, 25), id = sub(s, 33, 48), server = sub(s, 65)}
-  h.cleared, h.marks = unpack('<I8I8', s, 49)
+  h.cleared, h.marks, h.marked = unpack('<I8I4I4', s, 49)
   if h.server ~= me or h.epoch == sub(NONE, 1, 8) or h.pos < 1 or h.pos > LAST or h.cleared > h.pos
-    or h.marks > MAX_MARKS or soft('HLEN', marks) ~= h.marks then
+    or h.marks > MAX_MARKS or h.marked > MAX_MARKED or soft('HLEN', marks) ~= h.marks then
     return nil
   end
   local last = soft('XREVRANGE', log, '+', '-', 'COUNT', 1)
@@ -108,10 +108,19 @@ end
 
 -- A mark in the hash, under its id: generation (8), lease (8), whether it marks all (1),
 -- the number of its slots (4), and they (4 each), distinct and sorted.
-local function well_formed(id, mark)
-  if #id ~= 16 or id == NONE or #mark < 21 or byte(mark, 17) > 1 then return false end
+
+-- size returns the number of slots of a mark; nil if it is none by its length. It does
+-- not look at the slots: there may be very many in all marks, and while Redis looks at
+-- them it does nothing else.
+local function size(id, mark)
+  if #id ~= 16 or id == NONE or #mark < 21 or byte(mark, 17) > 1 then return nil end
   local n = unpack('<I4', mark, 18)
-  if n > MAX_SLOTS or #mark ~= 21 + 4 * n then return false end
+  if n > MAX_SLOTS or #mark ~= 21 + 4 * n then return nil end
+  return n
+end
+
+-- sorted reports whether the slots of a mark are what they have to be.
+local function sorted(mark)
   local before = -1
   for at = 22, #mark, 4 do
     local slot = unpack('<I4', mark, at)
@@ -121,35 +130,50 @@ local function well_formed(id, mark)
   return true
 end
 
--- outstanding returns the marks, id and mark in turn, and the ids of those that are not
--- well formed; nil if they are no marks at all, or too many.
+-- everything makes the value of a mark one of everything.
+local function everything(mark)
+  return sub(mark, 1, 16) .. '\1\0\0\0\0'
+end
+
+-- outstanding returns the marks, id and mark in turn, the number of their slots, and the
+-- ids of those that are none; nil if there are more than a log may have.
 local function outstanding()
-  local n = soft('HLEN', marks)
-  if not n or n > MAX_MARKS then return nil end
-  local all, good, bad, bytes = call('HGETALL', marks), {}, {}, 0
+  if call('HLEN', marks) > MAX_MARKS then return nil end
+  local all, good, marked, bad = call('HGETALL', marks), {}, 0, {}
   for i = 1, #all, 2 do
-    if well_formed(all[i], all[i + 1]) then
+    local n = size(all[i], all[i + 1])
+    if n then
       good[#good + 1], good[#good + 2] = all[i], all[i + 1]
-      bytes = bytes + #all[i + 1]
+      marked = marked + n
     else
       bad[#bad + 1] = all[i]
     end
   end
-  if bytes > MAX_MARK_BYTES then return nil end
-  return good, bad
+  if marked > MAX_MARKED then return nil end
+  return good, marked, bad
 end
 
 -- begin begins a new epoch, with the marks that are there.
 local function begin()
-  local h = {epoch = ARGV[1], pos = 1, id = ARGV[2], cleared = 0, marks = 0, server = server()}
+  local h = {epoch = ARGV[1], pos = 1, id = ARGV[2], cleared = 0, marks = 0, marked = 0, server = server()}
   call('DEL', log, tab)
-  local good, bad = outstanding()
-  if not good then
-    call('DEL', marks)
-  else
+  if not soft('HLEN', marks) then call('DEL', marks) end
+  local good, marked, bad = outstanding()
+  if good then
+    h.marked = marked
     for _, id in ipairs(bad) do call('HDEL', marks, id) end
-    h.marks = #good / 2
+    for i = 1, #good, 2 do
+      if not sorted(good[i + 1]) then
+        call('HDEL', marks, good[i])
+        h.marked = h.marked - size(good[i], good[i + 1])
+      end
+    end
+  else
+    -- No log of ours has so many. Whatever they stand for is marked for a minute.
+    call('DEL', marks)
+    call('HSET', marks, h.id, everything(pack('<I8I8', 0, 60000000000)))
   end
+  h.marks = call('HLEN', marks)
   call('XADD', log, '1-0', 'r', record(1, NONE, h.id .. string.rep('\0', 9)))
   call('SET', tab, header(h))
   return h

@@ -4,9 +4,9 @@
 
 local h = state()
 if not h or h.epoch == ARGV[3] then h = begin() end
-local good, bad = outstanding()
+local good, _, bad = outstanding()
 if not good or #bad > 0 then
-  h = begin() -- which drops them
+  h = begin() -- which drops what is no mark
   good = outstanding()
 end
-return {h.epoch, pack('<I8', h.pos), h.id, pack('<I8', h.cleared), good or {}}
+return {h.epoch, pack('<I8', h.pos), h.id, pack('<I8', h.cleared), good}
