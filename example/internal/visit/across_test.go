@@ -102,12 +102,18 @@ func TestLive(t *testing.T) {
 	server := redistest.Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out := &signal{text: "process 3 ", call: cancel}
+	out := &signal{text: "process 3 ", call: cancel} // of the first figures
 	if err := Live(ctx, out, Processes{Redis: server.Addr(), Command: program(t)}); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if strings.Contains(out.String(), "failed") || ctx.Err() == nil {
-		t.Errorf("%v\n%s", ctx.Err(), out)
+	if ctx.Err() == nil {
+		t.Errorf("ended before it was interrupted\n%s", out)
+	}
+	for line := range strings.Lines(out.String()) {
+		// A machine that is busy may take longer than visitors wait.
+		if strings.Contains(line, "the first error") && !strings.Contains(line, "(hard)") {
+			t.Errorf("a call failed: %s", line)
+		}
 	}
 }
 

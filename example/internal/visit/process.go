@@ -33,7 +33,7 @@ const (
 	flights = time.Second
 
 	// patience is how long a call of a process may take at most.
-	patience = 30 * time.Second
+	patience = 2 * time.Minute
 )
 
 // Serve is the main function of a process that [RunProcesses] or [Live] has started:
