@@ -819,7 +819,7 @@ func slotsFrom(first, n int) []uint32 {
 // Many slots in marks would hold up Redis, too: beyond a limit a mark is of everything, for
 // all who read the log, until there is room again.
 func TestTooManySlotsInMarks(t *testing.T) {
-	s := startServer(t)
+	s := redistest.Start(t)
 	tier := open(t, s)
 	start := mustSnapshot(t, tier, 0).At
 	at := start
@@ -886,7 +886,7 @@ func TestTooManySlotsInMarks(t *testing.T) {
 // A record that ends many marks writes no words for them. Everybody is told which slots
 // it is about; in the table everything is invalidated.
 func TestRecordThatEndsTooManySlots(t *testing.T) {
-	s := startServer(t)
+	s := redistest.Start(t)
 	tier := open(t, s)
 	at := mustSnapshot(t, tier, 0).At
 	put := func(r cacheruntime.LogRecord) {
@@ -938,7 +938,7 @@ func TestRecordThatEndsTooManySlots(t *testing.T) {
 // The costliest things that anybody can do to the log by its own means, in the time of
 // the server: nothing else is answered meanwhile.
 func TestNothingHoldsUpRedis(t *testing.T) {
-	s := startServer(t)
+	s := redistest.Start(t)
 	tier := open(t, s)
 	at := mustSnapshot(t, tier, 0).At
 	var marks []cacheruntime.LogMark
@@ -996,7 +996,7 @@ func TestMarksBeyondTheLimit(t *testing.T) {
 		"slots": {maxMarked/maxSlots + 1, large},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startServer(t)
+			s := redistest.Start(t)
 			tier := open(t, s)
 			start := mustSnapshot(t, tier, 0).At
 			args := []string{"HSET", "{test}:marks"}
