@@ -743,7 +743,7 @@ var Table = []Mutant{
 	{
 		Name:    "mark-not-renewed",
 		Rule:    "The mark of a commit is renewed until that returns.",
-		Patches: []weave.Patch{at("follow.go", "if h.renewed && !now.Before(h.renewAt) {", "if false {")},
+		Patches: []weave.Patch{at("follow.go", "			renewals[h] = LogRecord{Mark: h.mark()}\n", "			h.renewAt = now.Add(h.lease / 3)\n")},
 		Package: Runtime,
 		Run:     "^(TestSharedCommitThatTakesLong)$",
 	},
@@ -868,6 +868,7 @@ var NoFaults = []Harmless{
 	{"Invalidating twice", "A word is raised to a newer clock: it costs a load."},
 	{"Two tags in one word", "An invalidation of either costs a load of what depends on the other."},
 	{"An entry lost or overwritten", "The cache may always forget."},
+	{"Taking the mark of a record out without its number, in a log that is shared", "The record that ends a mark invalidates the same slots; one that is given back for a write that was refused has nothing to hide."},
 	{"Across processes, comparing a position's number and not its id", "That a server was restarted or replaced is noticed anyhow, and begins a new epoch."},
 	{"Keeping the epoch when the log does not know a position that was trimmed", "Reading the table again is enough: nothing was lost but records that it contains."},
 	{"Taking the reply to an append for no proof", "It costs a proof."},
