@@ -6,7 +6,8 @@
 // makes a scripted visit: it creates a database in a temporary file, reads and
 // writes, also in transactions and while the database is down, shows what the cache
 // did at every step and how long it took, and compares everything it reads with the
-// database. It exits with status 1 at the first difference.
+// database. It exits with status 1 at the first difference, and with 130 if it is
+// interrupted.
 //
 //	go run ./example -visit -redis 127.0.0.1:6379
 //
@@ -18,6 +19,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -55,8 +57,16 @@ func main() {
 	}
 	if err := run(*visiting, *serving, *server); err != nil {
 		fmt.Fprintln(os.Stderr, "example:", err)
-		os.Exit(1)
+		os.Exit(status(err))
 	}
+}
+
+// status is the exit status after an error.
+func status(err error) int {
+	if errors.Is(err, visit.ErrInterrupted) {
+		return 130 // as shells have it
+	}
+	return 1
 }
 
 func run(visiting, serving bool, server string) error {

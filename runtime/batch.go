@@ -525,7 +525,9 @@ func (l *batchLoad[K, V]) fetchShared(ctx context.Context, t *batchTrip[K, V]) {
 		return
 	}
 	since := log.nextQuestion() // all flights have begun, and the log need not be asked for each
-	found, err := log.shared.Get(ctx, keys)
+	within, cancel := withinHard(ctx, l.cfg.Hard)
+	defer cancel()
+	found, err := log.shared.Get(within, keys)
 	if err == nil && len(found) != len(keys) {
 		err = fmt.Errorf("%w: %d entries for %d keys", ErrMalformed, len(found), len(keys))
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -57,6 +58,11 @@ func New(opts ...Option) (*Cache, error) {
 	store, err := o.openStore()
 	if err != nil {
 		return nil, err
+	}
+	if tier, ok := o.shared.(interface{ Claim() error }); ok {
+		if err := tier.Claim(); err != nil {
+			return nil, fmt.Errorf("cacheruntime: WithShared: %w", joined(err, store.Close()))
+		}
 	}
 	cache := &Cache{
 		store:       store,
@@ -141,7 +147,7 @@ func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
 	}
 	control.collect(c, pending{slots: all.slots, names: all.names})
 	err := c.apply(marks{slots: all.slots}, nil, CauseByHand)
-	event := Event{Outcome: Invalidated, Cause: CauseByHand}
+	event := Event{Outcome: Invalidated, Cause: CauseByHand, Err: err}
 	c.byHand.note(ctx, 0, countByHandInvalidations, event)
 	if trace != nil {
 		event.Tags, event.Duration = all.sortedNames(), time.Since(began)
@@ -158,7 +164,7 @@ func (c *Cache) Clear(ctx context.Context) error {
 	control := controlOf(ctx)
 	control.collect(c, pending{clear: true})
 	err := c.apply(marks{all: true}, nil, CauseClear)
-	event := Event{Outcome: Invalidated, Cause: CauseClear}
+	event := Event{Outcome: Invalidated, Cause: CauseClear, Err: err}
 	c.byHand.note(ctx, 0, countClears, event)
 	if trace := control.tracer(); trace != nil {
 		event.Tags = []string{"*"}
@@ -200,24 +206,46 @@ type problemLog struct {
 // problemInterval is how long a message is not repeated.
 const problemInterval = time.Minute
 
-func (p *problemLog) report(message, repository, method string, err error) {
+// report logs a problem, and reports whether it did.
+func (p *problemLog) report(message, repository, method string, err error) (logged bool) {
+	if !p.isDue(message) {
+		return false
+	}
+	var where []any
+	if repository != "" {
+		where = []any{"repository", repository, "method", method}
+	}
+	p.log().Error("cachegen: "+message, append(where, "error", err)...)
+	return true
+}
+
+// warn logs what is no error, but costs something.
+func (p *problemLog) warn(message string) {
+	if p.isDue(message) {
+		p.log().Warn("cachegen: " + message)
+	}
+}
+
+// isOver logs that a problem is over that was logged.
+func (p *problemLog) isOver(message string) { p.log().Info("cachegen: " + message) }
+
+func (p *problemLog) isDue(message string) bool {
 	now := time.Now()
 	p.mu.Lock()
-	last, seen := p.last[message]
-	repeated := seen && now.Sub(last) < problemInterval
-	if !repeated {
-		if p.last == nil {
-			p.last = map[string]time.Time{}
-		}
-		p.last[message] = now
+	defer p.mu.Unlock()
+	if last, seen := p.last[message]; seen && now.Sub(last) < problemInterval {
+		return false
 	}
-	p.mu.Unlock()
-	if repeated {
-		return
+	if p.last == nil {
+		p.last = map[string]time.Time{}
 	}
-	logger := p.logger
-	if logger == nil {
-		logger = slog.Default()
+	p.last[message] = now
+	return true
+}
+
+func (p *problemLog) log() *slog.Logger {
+	if p.logger == nil {
+		return slog.Default()
 	}
-	logger.Error("cachegen: "+message, "repository", repository, "method", method, "error", err)
+	return p.logger
 }

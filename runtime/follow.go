@@ -43,9 +43,16 @@ func (l *sharedLog) start() {
 	go l.follow(err)
 }
 
+// report logs what keeps the log from being followed, and when that is over.
 func (l *sharedLog) report(err error) {
-	if err != nil && l.ctx.Err() == nil {
-		l.cache.problems.report("the log that processes share cannot be followed; without it reads go to the repository", "", "", err)
+	switch {
+	case l.ctx.Err() != nil:
+	case err != nil:
+		logged := l.cache.problems.report("the log that processes share cannot be followed; without it reads go to the repository", "", "", err)
+		l.complained = l.complained || logged
+	case l.complained:
+		l.complained = false
+		l.cache.problems.isOver("the log that processes share is followed again, and has been told what was queued")
 	}
 }
 
@@ -66,7 +73,7 @@ func (l *sharedLog) follow(err error) {
 		wait, wake := l.untilDue(every), l.wake
 		if err != nil {
 			wake = nil // it is tried again anyway, and not more often for all who want that
-			retry = min(max(2*retry, minRetry), maxRetry, every)
+			retry = min(max(2*retry, minRetry), maxRetry, max(every, minRetry))
 			wait = retry/2 + rand.N(retry/2)
 		} else if retry = 0; !listening {
 			l.mu.Lock()
@@ -103,7 +110,11 @@ func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 	defer l.end()
 	for from := range asked {
 		if err := l.shared.Wait(l.ctx, from); err != nil {
-			select { // what is wrong, the follower will find out
+			if l.ctx.Err() == nil {
+				l.counts.failures.Add(1)
+				l.cache.problems.report("nothing wakes this process up when others invalidate; it asks every third of WithMaxStaleness", "", "", err)
+			}
+			select {
 			case <-time.After(maxRetry):
 			case <-l.ctx.Done():
 			}
@@ -112,9 +123,19 @@ func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 	}
 }
 
-// step does what there is to be done: it reads a lost table again, tells the log what
-// is queued, ends and renews leases, and asks for what is new.
-func (l *sharedLog) step() error {
+// step does what there is to be done, again if a new epoch begins meanwhile.
+func (l *sharedLog) step() (err error) {
+	for range 3 {
+		if err = l.stepOnce(); !errors.Is(err, errLost) {
+			break
+		}
+	}
+	return err
+}
+
+// stepOnce reads a lost table again, tells the log what is queued, ends and renews
+// leases, and asks for what is new.
+func (l *sharedLog) stepOnce() error {
 	if err := l.recover(); err != nil {
 		return err
 	}
@@ -174,7 +195,10 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 	s, err := l.shared.Snapshot(l.ctx, condemned)
 	l.mu.Lock()
 	if err == nil {
-		err = l.install(&s)
+		last := l.at.Epoch
+		if err = l.install(&s); err == nil && last != 0 && last != s.At.Epoch {
+			l.cache.problems.warn("the log that processes share has begun a new epoch, as after a flush, a restart or a failover of the server: everything is loaded again")
+		}
 	}
 	l.heard(err)
 	l.mu.Unlock()
@@ -204,7 +228,7 @@ func (l *sharedLog) restoreMarks(restore []LogMark) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.lost && len(l.restore) == len(restore) && l.restore[0].ID == restore[0].ID {
+	if !l.lost {
 		l.restore, l.restoring = nil, false
 	}
 	return nil
@@ -374,7 +398,15 @@ func (l *sharedLog) proveRounds() {
 		if round == nil {
 			return
 		}
-		round.ok = l.prove() == nil
+		if round.ok = l.prove() == nil; !round.ok {
+			// Who has come meanwhile need not wait as long for the same answer.
+			l.mu.Lock()
+			if l.next != nil {
+				close(l.next.done)
+				l.next = nil
+			}
+			l.mu.Unlock()
+		}
 		close(round.done)
 	}
 }
@@ -454,8 +486,9 @@ func (l *sharedLog) close() error {
 	left := l.queue.writes
 	l.mu.Unlock()
 	if left > 0 {
-		err = fmt.Errorf("cacheruntime: the invalidations of %d writes have not been delivered to other processes, "+
-			"which may serve what they had until it expires: %w", left, cmp.Or(err, errShutDown))
+		err = fmt.Errorf("cacheruntime: the %s of %d %s not been delivered to other processes, "+
+			"which may serve what they had until it expires: %w", plural(uint64(left), "invalidation", "invalidations"), left,
+			plural(uint64(left), "write has", "writes have"), cmp.Or(err, errShutDown))
 	} else {
 		err = nil
 	}

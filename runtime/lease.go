@@ -81,9 +81,10 @@ func (c *Cache) noteLease() {
 }
 
 // settle invalidates what a write made stale, and tells of it.
-func (c *Cache) settle(ctx context.Context, stats *methodStats, slots []uint32, marked *held, cause Cause) {
-	c.apply(marks{slots: slots}, marked, cause) // its error is logged
+func (c *Cache) settle(ctx context.Context, stats *methodStats, slots []uint32, marked *held, cause Cause) error {
+	err := c.apply(marks{slots: slots}, marked, cause)
 	c.tell(ctx, stats, cause)
+	return err
 }
 
 // apply invalidates what a write or a transaction made stale, in one step, and

@@ -5,6 +5,7 @@ import (
 	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -46,6 +47,7 @@ type sharedLog struct {
 	sending   undelivered // what of it the log is being told
 	down      error       // why the log could not be asked or told last, or nil
 	mute      error       // why it could not be told last, or nil
+	appending int         // appends under way
 	next      *proofRound
 	proving   bool
 	closing   bool
@@ -58,7 +60,8 @@ type sharedLog struct {
 	stop   context.CancelFunc
 	counts sharedCounts
 
-	questions atomic.Uint64 // so far
+	questions  atomic.Uint64 // so far
+	complained bool          // the follower's: it has logged that it cannot follow
 }
 
 // recentRecords is how many records are known by their IDs after they were applied.
@@ -66,10 +69,13 @@ const recentRecords = 1024
 
 // maxRecordSlots is the number of slots from which on a record invalidates, or marks,
 // everything instead.
-const maxRecordSlots = 1 << 14
+const maxRecordSlots = 1 << 11
+
+// maxLease is the longest lease that is waited for, of a mark of others.
+const maxLease = 24 * time.Hour
 
 // maxReleases is how many marks a record ends at most. The leases of others end them.
-const maxReleases = 1 << 12
+const maxReleases = 1 << 8
 
 // outstanding is a mark that is in the table.
 type outstanding struct {
@@ -130,7 +136,7 @@ func (l *sharedLog) hold(m marks, lease time.Duration, renewed bool) (*held, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if _, err := l.append(record); err != nil {
+	if err := l.tell(record); err != nil {
 		// It may be there, or may yet come to be.
 		l.mu.Lock()
 		delete(l.held, h.id)
@@ -185,7 +191,7 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	err := l.untold()
 	l.mu.Unlock()
 	if err == nil {
-		if _, err = l.append(record); err == nil {
+		if err = l.tell(record); err == nil {
 			return nil
 		}
 	}
@@ -194,7 +200,11 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	l.mu.Unlock()
 	l.counts.undelivered.Add(1)
 	l.cache.byHand.tell(context.Background(), Event{Outcome: Undelivered, Err: err})
-	l.cache.problems.report("an invalidation could not be delivered to other processes; it is tried again", "", "", err)
+	message := "an invalidation could not be delivered to other processes; it is tried again"
+	if err == errShutDown {
+		message = "an invalidation is not delivered to other processes: the cache is closed"
+	}
+	l.cache.problems.report(message, "", "", err)
 	return fmt.Errorf("%w: %w", ErrUndelivered, err)
 }
 
@@ -247,28 +257,77 @@ func (l *sharedLog) deliver() error {
 	}
 }
 
-// append appends a record, and takes what the log replies.
+// tell appends a record to the log that the table is of. If that is another one by the
+// time it is appended it is appended once more, as soon as the new table is there.
+func (l *sharedLog) tell(record LogRecord) error {
+	for range maxTells - 1 {
+		if _, err := l.append(record); !errors.Is(err, errLost) {
+			return err
+		}
+		select {
+		case <-time.After(minRetry):
+		case <-l.ctx.Done():
+		}
+	}
+	_, err := l.append(record)
+	return err
+}
+
+// maxTells is how often that is tried before it is left to the follower.
+const maxTells = 10
+
+// quickly is how soon an error comes of a connection that has been closed. Another one
+// may do.
+const quickly = 50 * time.Millisecond
+
+// append appends a record, and takes what the log replies. The error is errLost if the
+// record is in a log that the table is not of, or may not be of: this process can enter
+// it nowhere, and it need not be in the log that others follow by now. A server that was
+// the primary, and answers late, is an example.
 func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	if !l.begin() {
 		return false, errShutDown
 	}
 	defer l.end()
-	record.ID = newLogID()
-	l.mu.Lock()
-	from, view := l.at, l.table
-	l.mu.Unlock()
-	asked := l.ask()
-	reply, err := l.shared.Append(context.Background(), from, record)
+	var from LogPosition
+	var view *table
+	var asked *proof
+	var reply LogReply
+	for again := false; ; again = true {
+		record.ID = newLogID()
+		l.mu.Lock()
+		from, view = l.at, l.table
+		first := l.appending == 0
+		if l.appending++; !first {
+			// One of those under way brings what there is between. If all did, each
+			// would bring the records of all others.
+			from = LogPosition{}
+		}
+		l.mu.Unlock()
+		asked = l.ask()
+		reply, err = l.shared.Append(context.Background(), from, record)
+		if again || err == nil || errors.Is(err, ErrMalformed) || time.Since(asked.since) > quickly {
+			break
+		}
+		l.mu.Lock()
+		l.appending--
+		l.mu.Unlock()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
 		err = l.appended(&record, &reply)
 	}
+	l.appending--
+	foreign := err == nil && (l.lost || reply.Head.Epoch != l.at.Epoch)
 	l.heard(err)
 	if l.mute = err; err != nil {
 		return false, err
 	}
 	l.take(view, from, reply, asked)
+	if foreign {
+		return false, errLost
+	}
 	return reply.Appended, nil
 }
 
@@ -420,8 +479,8 @@ func (l *sharedLog) enter(r *LogRecord) {
 
 // addMark puts a mark into the table, or renews it. l.mu is held.
 func (l *sharedLog) addMark(m LogMark) {
-	m.Slots, m.Lease = tableSlots(m.Slots), max(m.Lease, 1)   // whoever has made it
-	due := time.Now().Add(m.Lease).Add(rand.N(m.Lease/8 + 1)) // not everybody at once
+	m.Slots, m.Lease = tableSlots(m.Slots), min(max(m.Lease, 1), maxLease) // whoever has made it
+	due := time.Now().Add(m.Lease).Add(rand.N(m.Lease/8 + 1))              // not everybody at once
 	if o := l.marks[m.ID]; o != nil {
 		if m.Generation > o.Generation {
 			o.Generation, o.due = m.Generation, due
@@ -506,17 +565,22 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	}
 	// A log that lost its state has lost its marks as well. Every process that knows
 	// of them enters them again.
-	l.restore = nil
-	for id, o := range before {
-		if l.marks[id] == nil && newEpoch {
-			l.restore = append(l.restore, o.LogMark)
+	restore := map[LogID]LogMark{}
+	for _, m := range l.restore {
+		restore[m.ID] = m
+	}
+	if newEpoch {
+		for id, o := range before {
+			restore[id] = o.LogMark
 		}
 	}
 	for id, h := range l.held {
-		if l.marks[id] == nil && (before[id] == nil || !newEpoch) {
-			l.restore = append(l.restore, h.mark())
+		if newEpoch || before[id] == nil {
+			restore[id] = h.mark()
 		}
 	}
+	maps.DeleteFunc(restore, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
+	l.restore = slices.Collect(maps.Values(restore))
 	l.restoring = len(l.restore) > 0
 	t.remark(marks{}, l.queue.stale)
 	t.remark(marks{}, l.sending.stale)

@@ -26,7 +26,7 @@ type options struct {
 	observers     []Observer
 	clock         Clock
 	shared        Shared
-	sharedGiven   bool
+	sharedGiven   int // how often
 	maxStaleness  time.Duration
 	boundGiven    bool // maxStaleness is
 	sharedFlights time.Duration
@@ -169,11 +169,11 @@ func WithObserver(observer Observer) Option {
 // What a [Refresh] stores holds for the memory of this process: an entry that it has
 // given up may come back from the shared tier as another process has loaded it.
 //
-// The cache closes it. One that is closed, or is that of another cache, is of no use.
+// The cache closes it, unless [New] fails. Each cache needs one of its own.
 func WithShared(shared Shared) Option {
 	return func(o *options) {
 		o.shared = shared
-		o.sharedGiven = true
+		o.sharedGiven++
 	}
 }
 
@@ -182,8 +182,10 @@ func WithShared(shared Shared) Option {
 // and holds if the machine is suspended or cut off as well. The log is asked at least
 // every third of it. The default is one second. With 0 nothing is stale: every
 // read that would be a hit waits until the log has been asked, by one question for all
-// that wait at the same time. In the process that writes, nothing is ever stale. It
-// must not be negative, and needs [WithShared].
+// that wait at the same time. It counts from when the invalidation is delivered, where
+// that could not be done at once: see [ErrUndelivered]. In the process that writes, nothing is ever stale. It
+// must not be negative, nor more than 0 and less than a millisecond, and needs
+// [WithShared].
 func WithMaxStaleness(d time.Duration) Option {
 	return func(o *options) {
 		o.maxStaleness = d
@@ -205,6 +207,9 @@ func WithSharedFlights(wait time.Duration) Option {
 
 // defaultStaleness is D without [WithMaxStaleness].
 const defaultStaleness = time.Second
+
+// minStaleness is the least D but 0. The log is to be asked every third of it.
+const minStaleness = time.Millisecond
 
 // defaultSharedLoads is the limit on loads with [WithShared], without [WithMaxLoads].
 const defaultSharedLoads = 256
@@ -235,13 +240,17 @@ func (o *options) openStore() (Store, error) {
 		return nil, fmt.Errorf("cacheruntime: WithGuardedWrites(%v): must be positive", o.guardLease)
 	case o.doubtLease < 0:
 		return nil, fmt.Errorf("cacheruntime: WithAmbiguousWrites(%v): must not be negative", o.doubtLease)
-	case o.sharedGiven && o.shared == nil:
+	case o.sharedGiven > 1:
+		return nil, errors.New("cacheruntime: WithShared is given twice: a cache has one log")
+	case o.sharedGiven > 0 && o.shared == nil:
 		return nil, errors.New("cacheruntime: WithShared(nil): nothing to share")
-	case o.boundGiven && !o.sharedGiven:
+	case o.boundGiven && o.sharedGiven == 0:
 		return nil, errors.New("cacheruntime: WithMaxStaleness is about other processes and needs WithShared")
 	case o.maxStaleness < 0:
 		return nil, fmt.Errorf("cacheruntime: WithMaxStaleness(%v): must not be negative", o.maxStaleness)
-	case o.flightsGiven && !o.sharedGiven:
+	case o.boundGiven && o.maxStaleness > 0 && o.maxStaleness < minStaleness:
+		return nil, fmt.Errorf("cacheruntime: WithMaxStaleness(%v): must be 0, or at least %v", o.maxStaleness, minStaleness)
+	case o.flightsGiven && o.sharedGiven == 0:
 		return nil, errors.New("cacheruntime: WithSharedFlights is about other processes and needs WithShared")
 	case o.flightsGiven && o.sharedFlights <= 0:
 		return nil, fmt.Errorf("cacheruntime: WithSharedFlights(%v): must be positive", o.sharedFlights)

@@ -144,6 +144,11 @@ func (r *Read[V]) Lookup(ctx context.Context, key *Key) (result V, err error, ok
 // holds the entry if that may be of use: if it has expired but may be served in
 // want of a better one, or if it is to be loaded again early.
 func (r *Read[V]) lookup(ctx context.Context, key *Key) (result V, err error, outcome Outcome, ok bool) {
+	if l := r.cache.log; l != nil && l.bound == 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = withinHard(ctx, r.cfg.Hard)
+		defer cancel()
+	}
 	var e entry
 	whole := unsafe.String(unsafe.SliceData(key.buf), len(key.buf))
 	key.reason = r.fetch(ctx, key.stripe, whole, storeKey(whole, &key.digest), &e, key.since)

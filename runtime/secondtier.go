@@ -31,14 +31,17 @@ func (r *Read[V]) fetchShared(f *flight[V]) bool {
 		return false
 	}
 	defer l.end()
-	key := sharedKey(f.key)
+	key, wait := sharedKey(f.key), l.flights
+	if r.cfg.Hard > 0 {
+		wait = min(wait, r.cfg.Hard/4) // a caller is to get what is loaded all the same
+	}
 	ok, err := r.askShared(f, key)
-	if ok || err != nil || l.flights == 0 {
+	if ok || err != nil || wait == 0 {
 		return ok
 	}
 	id := newLogID()
 	token := string(id[:])
-	for deadline, pause := time.Now().Add(l.flights), minPoll; ; pause = min(2*pause, maxPoll) {
+	for deadline, pause := time.Now().Add(wait), minPoll; ; pause = min(2*pause, maxPoll) {
 		locked, err := l.shared.Lock(f.ctx, key, token, l.flights)
 		if locked || err != nil { // it may be taken all the same
 			f.lock = token
@@ -60,8 +63,19 @@ func (r *Read[V]) fetchShared(f *flight[V]) bool {
 	}
 }
 
+// withinHard bounds a wait for what processes share such that a caller that waits no
+// longer than hard, if that is not 0, can still have something loaded.
+func withinHard(ctx context.Context, hard time.Duration) (context.Context, context.CancelFunc) {
+	if hard == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, hard/4)
+}
+
 func (r *Read[V]) askShared(f *flight[V], key string) (ok bool, err error) {
-	found, err := r.cache.log.shared.Get(f.ctx, []string{key})
+	ctx, cancel := withinHard(f.ctx, r.cfg.Hard)
+	defer cancel()
+	found, err := r.cache.log.shared.Get(ctx, []string{key})
 	if err == nil && len(found) != 1 {
 		err = fmt.Errorf("%w: %d entries for a key", ErrMalformed, len(found))
 	}

@@ -24,7 +24,8 @@ import (
 // checks that records follow each other, and entries as those of any [Store].
 type Shared interface {
 	// Append appends a record in one step with the change of the state, at the
-	// position after the head. It assigns Number and Previous. The reply tells what
+	// position after the head. If there is no log, or it does not fit its state, a new
+	// epoch begins first. It assigns Number and Previous. The reply tells what
 	// the log then has after from, its last record the appended one. If the record's
 	// condition does not hold nothing is appended, and Reply.Appended is false.
 	//
@@ -33,7 +34,8 @@ type Shared interface {
 
 	// Prove tells what the log has after from. It must be answered by what processes
 	// append to, never by a replica: a reply proves what was in the log at some time
-	// after Prove was called.
+	// after Prove was called. If there is no log, or it does not fit its state, the
+	// reply is zero. Where there are records after a known position, it has one at least.
 	Prove(ctx context.Context, from LogPosition) (LogReply, error)
 
 	// Snapshot returns the state as of one position. If the epoch is condemned, or
@@ -79,7 +81,8 @@ type LogPosition struct {
 // the same, whoever makes them.
 type LogID [16]byte
 
-// A LogRecord is one step of invalidation.
+// A LogRecord is one step of invalidation. A cache makes none, and no mark, of more than
+// 2048 slots (it is one of everything then), and none that releases more than 256 marks.
 type LogRecord struct {
 	Number   uint64 // its position
 	ID       LogID
@@ -98,10 +101,10 @@ type LogRecord struct {
 // nothing that depends on what it marks may be served.
 type LogMark struct {
 	ID         LogID
-	Generation uint64 // counts renewals
-	Slots      []uint32
+	Generation uint64        // counts renewals
+	Slots      []uint32      // distinct and sorted
 	All        bool          // it marks everything
-	Lease      time.Duration // when it is over, whoever notices appends the release
+	Lease      time.Duration // positive; when it is over, whoever notices appends the release
 }
 
 // A LogRelease is the end of a mark.

@@ -82,7 +82,7 @@ func (f *randomFault) disturb(m *memoryTier) {
 // written before, nor what another one has written, and delivered, longer ago than the
 // bound. When it is over every process is current again, and serves hits.
 func TestNothingStaleUnderRandomFaults(t *testing.T) {
-	seeds := 12
+	seeds := 5
 	if testing.Short() {
 		seeds = 2
 	}

@@ -238,10 +238,25 @@ func (s Stats) String() string {
 		{i.Transactions, "by transactions"}, {i.Leases, "by leases"}, {i.ByHand, "by hand"}, {i.Clears, "of everything"},
 	})
 	writeNumbers(&b, "marks", []number{{s.Marks, "for writes in progress or in doubt"}})
-	writeNumbers(&b, "shared", []number{
-		{s.Shared.Position, "is the position"}, {s.Shared.Appended, "appended"}, {s.Shared.Applied, "applied"}, {s.Shared.Epochs, plural(s.Shared.Epochs, "epoch", "epochs")},
-		{uint64(s.Shared.Queued), "queued"}, {s.Shared.Undelivered, "delivered late"}, {s.Shared.Failures, plural(s.Shared.Failures, "failure", "failures")},
-	})
+	if s.Shared != (SharedStats{}) {
+		state := "current"
+		if !s.Shared.Current {
+			state = "cut off"
+			if s.Shared.Behind > 0 {
+				state += " for " + roundTime(s.Shared.Behind).String()
+			}
+		}
+		fmt.Fprintf(&b, "shared: %s at position %d, %d appended, %d applied", state, s.Shared.Position, s.Shared.Appended, s.Shared.Applied)
+		for _, n := range []number{
+			{s.Shared.Epochs, plural(s.Shared.Epochs, "epoch", "epochs")}, {uint64(s.Shared.Queued), "queued"},
+			{s.Shared.Undelivered, "not delivered at once"}, {s.Shared.Failures, plural(s.Shared.Failures, "failure", "failures")},
+		} {
+			if n.n > 0 {
+				fmt.Fprintf(&b, ", %d %s", n.n, n.what)
+			}
+		}
+		b.WriteByte('\n')
+	}
 	writeNumbers(&b, "problems", []number{
 		{s.SharedErrors, plural(s.SharedErrors, "shared tier error", "shared tier errors")},
 		{s.StoreErrors, plural(s.StoreErrors, "store error", "store errors")}, {s.Undecodable, "undecodable"}, {s.Unencodable, "unencodable"}, {s.Undecided, "undecided"},

@@ -30,7 +30,7 @@ type Event struct {
 	Overtaken  Reason        // why what was loaded is not, if it is because of an invalidation or a mark
 	Duration   time.Duration // of the call, or of the load
 	Cause      Cause         // of an invalidation
-	Err        error         // of a load that failed, of the store and the like; for observers only
+	Err        error         // of a load that failed, of the store and the like, for observers only; of an invalidation that other processes have not been told
 }
 
 // An Outcome is what the cache did in a call.

@@ -150,8 +150,8 @@ func (c *WriteCall) invalidate() (left bool) {
 	left, atOnce := c.control.collect(cache, later)
 	event := Event{Outcome: Collected}
 	if atOnce || c.marks != nil {
-		cache.settle(c.caller, stats, c.tags.slots, c.marks, c.cause)
-		event = Event{Outcome: Invalidated, Cause: c.cause}
+		err := cache.settle(c.caller, stats, c.tags.slots, c.marks, c.cause)
+		event = Event{Outcome: Invalidated, Cause: c.cause, Err: err}
 	} else {
 		stats.tell(c.caller, event)
 	}

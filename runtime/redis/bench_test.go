@@ -6,17 +6,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cachegen/cachegen/internal/redistest"
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
 
 // measure makes a benchmark report how much time a call takes on a processor in the server,
 // which does not depend on how busy the machine is.
-func measure(b *testing.B, s *server) {
+func measure(b *testing.B, s *redistest.Server) {
 	b.Helper()
 	used := func() float64 {
 		var seconds float64
 		for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
-			n, err := strconv.ParseFloat(infoField(s.text("INFO", "cpu"), field), 64)
+			n, err := strconv.ParseFloat(s.Info(field), 64)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -29,7 +30,7 @@ func measure(b *testing.B, s *server) {
 }
 
 func BenchmarkProve(b *testing.B) {
-	s := startServer(b)
+	s := redistest.Start(b)
 	tier := open(b, s)
 	at := mustSnapshot(b, tier, 0).At
 	measure(b, s)
@@ -41,7 +42,7 @@ func BenchmarkProve(b *testing.B) {
 func BenchmarkAppend(b *testing.B) {
 	for _, slots := range []int{2, 20, 1000, maxSlots} {
 		b.Run(fmt.Sprintf("slots=%d", slots), func(b *testing.B) {
-			s := startServer(b)
+			s := redistest.Start(b)
 			tier := open(b, s)
 			at := mustSnapshot(b, tier, 0).At
 			r := record()
@@ -58,7 +59,7 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 func BenchmarkSnapshot(b *testing.B) {
-	s := startServer(b)
+	s := redistest.Start(b)
 	tier := open(b, s)
 	at := mustSnapshot(b, tier, 0).At
 	mustAppend(b, tier, at, record(cacheruntime.SharedTableSize-1))
@@ -69,7 +70,7 @@ func BenchmarkSnapshot(b *testing.B) {
 }
 
 func BenchmarkGet(b *testing.B) {
-	s := startServer(b)
+	s := redistest.Start(b)
 	tier := open(b, s)
 	mustSet(b, tier, cacheruntime.SharedEntry{Key: "k", Entry: make([]byte, 1000), TTL: time.Hour})
 	keys := []string{"k"}

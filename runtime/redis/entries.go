@@ -10,6 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/s2"
 	"github.com/redis/rueidis"
+	"github.com/sony/gobreaker/v2"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
@@ -100,13 +101,19 @@ func forEntries[T any](ctx context.Context, t *Tier, doing string, f func(contex
 	value, err := call(ctx, t, t.options.Timeout, func(ctx context.Context) (T, error) {
 		select {
 		case t.entries <- struct{}{}:
-			defer func() { <-t.entries }()
-			return f(ctx)
 		case <-ctx.Done():
 			return none, ctx.Err()
 		}
+		defer func() { <-t.entries }()
+		if t.breaker.State() == gobreaker.StateOpen {
+			return none, ErrLeftAlone // by now: those that were waited for have failed
+		}
+		return f(ctx)
 	})
 	report(err)
+	if err == ErrLeftAlone {
+		return none, err
+	}
 	if err != nil {
 		err = t.explain(doing, err)
 	}

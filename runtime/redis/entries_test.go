@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
-	"strconv"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/s2"
 
+	"github.com/cachegen/cachegen/internal/redistest"
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
 
@@ -37,7 +38,8 @@ func mustSet(t testing.TB, tier *Tier, entries ...cacheruntime.SharedEntry) {
 }
 
 func TestEntries(t *testing.T) {
-	s := startServer(t)
+	t.Parallel()
+	s := redistest.Start(t)
 	tier, other := open(t, s), open(t, s, func(o *Options) { o.Namespace = "other" })
 	keys := []string{"a", "", "{", "}{", "{}", "{a}b", "\x00\r\n\xff", strings.Repeat("k", 1<<16)}
 	var entries []cacheruntime.SharedEntry
@@ -71,15 +73,12 @@ func TestEntries(t *testing.T) {
 
 // What is in braces in a key does not put all such keys into one slot of a cluster.
 func TestKeysChooseNoSlot(t *testing.T) {
-	s := startServer(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)))
+	t.Parallel()
+	s := redistest.Start(t, "--cluster-enabled", "yes")
 	tier := &Tier{options: Options{Namespace: "test"}}
-	slots := make(map[int64]bool)
+	slots := make(map[any]bool)
 	for i := range 20 {
-		slot, err := s.do("CLUSTER", "KEYSLOT", tier.key("entry", fmt.Sprintf("{tenant}%d", i))).AsInt64()
-		if err != nil {
-			t.Fatal(err)
-		}
-		slots[slot] = true
+		slots[s.Do("CLUSTER", "KEYSLOT", tier.key("entry", fmt.Sprintf("{tenant}%d", i)))] = true
 	}
 	if len(slots) < 15 {
 		t.Errorf("20 keys are in %d slots", len(slots))
@@ -87,7 +86,8 @@ func TestKeysChooseNoSlot(t *testing.T) {
 }
 
 func TestTTL(t *testing.T) {
-	s := startServer(t)
+	t.Parallel()
+	s := redistest.Start(t)
 	tier := open(t, s, func(o *Options) { o.MaxTTL = time.Hour })
 	for ttl, want := range map[time.Duration]time.Duration{
 		time.Minute:          time.Minute,
@@ -95,9 +95,9 @@ func TestTTL(t *testing.T) {
 		cacheruntime.Forever: time.Hour,
 	} {
 		mustSet(t, tier, cacheruntime.SharedEntry{Key: "k", Entry: []byte("v"), TTL: ttl})
-		ms, err := s.do("PTTL", tier.key("entry", "k")).AsInt64()
-		if got := time.Duration(ms) * time.Millisecond; err != nil || got > want || got < want-20*time.Second {
-			t.Errorf("with a TTL of %v it has %v, want %v (%v)", ttl, got, want, err)
+		ms := s.Do("PTTL", tier.key("entry", "k")).(int64)
+		if got := time.Duration(ms) * time.Millisecond; got > want || got < want-20*time.Second {
+			t.Errorf("with a TTL of %v it has %v, want %v", ttl, got, want)
 		}
 	}
 	for _, ttl := range []time.Duration{0, -1} {
@@ -107,11 +107,12 @@ func TestTTL(t *testing.T) {
 		}
 	}
 	mustSet(t, tier, cacheruntime.SharedEntry{Key: "short", Entry: []byte("v"), TTL: time.Nanosecond})
-	eventually(t, "the end of a short TTL", func() bool { return mustGet(t, tier, "short")[0] == nil })
+	redistest.Until(t, "a short TTL is over", func() bool { return mustGet(t, tier, "short")[0] == nil })
 }
 
 func TestSizesAndCompression(t *testing.T) {
-	s := startServer(t)
+	t.Parallel()
+	s := redistest.Start(t)
 	tier := open(t, s, func(o *Options) { o.MaxEntryBytes, o.CompressAbove = 10_000, 100 })
 	noise := make([]byte, 10_001)
 	for i := range noise {
@@ -132,7 +133,7 @@ func TestSizesAndCompression(t *testing.T) {
 		mustSet(t, tier, cacheruntime.SharedEntry{Key: name, Entry: test.entry, TTL: time.Minute})
 		got := mustGet(t, tier, name)[0]
 		if test.none {
-			if n, _ := s.do("EXISTS", tier.key("entry", name)).AsInt64(); got != nil || n != 0 {
+			if n := s.Do("EXISTS", tier.key("entry", name)).(int64); got != nil || n != 0 {
 				t.Errorf("%s: %d bytes are stored", name, len(got))
 			}
 			continue
@@ -140,7 +141,7 @@ func TestSizesAndCompression(t *testing.T) {
 		if !bytes.Equal(got, test.entry) {
 			t.Errorf("%s: %q became %q", name, test.entry, got)
 		}
-		if n, _ := s.do("STRLEN", tier.key("entry", name)).AsInt64(); n > test.stored || n < 2 {
+		if n := s.Do("STRLEN", tier.key("entry", name)).(int64); n > test.stored || n < 2 {
 			t.Errorf("%s: %d bytes are stored as %d, want at most %d", name, len(test.entry), n, test.stored)
 		}
 	}
@@ -157,7 +158,8 @@ func TestSizesAndCompression(t *testing.T) {
 }
 
 func TestForgedEntries(t *testing.T) {
-	s := startServer(t)
+	t.Parallel()
+	s := redistest.Start(t)
 	tier := open(t, s, func(o *Options) { o.MaxEntryBytes = 1000 })
 	for name, value := range map[string]string{
 		"empty":              "",
@@ -170,13 +172,13 @@ func TestForgedEntries(t *testing.T) {
 		"too long":           "\x00" + strings.Repeat("x", 1001),
 		"much too long":      "\x00" + strings.Repeat("x", 1<<20),
 	} {
-		s.do("SET", tier.key("entry", "k"), value)
+		s.Do("SET", tier.key("entry", "k"), value)
 		if got := mustGet(t, tier, "k")[0]; got != nil {
 			t.Errorf("%s is an entry of %d bytes", name, len(got))
 		}
 	}
-	s.do("DEL", tier.key("entry", "k"))
-	s.do("RPUSH", tier.key("entry", "k"), "x")
+	s.Do("DEL", tier.key("entry", "k"))
+	s.Do("RPUSH", tier.key("entry", "k"), "x")
 	mustSet(t, tier, cacheruntime.SharedEntry{Key: "l", Entry: []byte("v"), TTL: time.Minute})
 	for range 2 * failuresToLeaveAlone {
 		if got := mustGet(t, tier, "k", "l"); got[0] != nil || string(got[1]) != "v" {
@@ -207,7 +209,8 @@ func FuzzUnframe(f *testing.F) {
 }
 
 func TestLocks(t *testing.T) {
-	s := startServer(t)
+	t.Parallel()
+	s := redistest.Start(t)
 	tier := open(t, s)
 	lock := func(token string, ttl time.Duration, want bool) {
 		t.Helper()
@@ -228,7 +231,7 @@ func TestLocks(t *testing.T) {
 	lock("b", time.Minute, false)
 	unlock("a")
 	lock("b", time.Millisecond, true)
-	eventually(t, "the end of a lock", func() bool {
+	redistest.Until(t, "a lock is over", func() bool {
 		got, err := tier.Lock(t.Context(), "k", "c", time.Minute)
 		return got && err == nil
 	})
@@ -237,24 +240,48 @@ func TestLocks(t *testing.T) {
 	if got, err := tier.Lock(t.Context(), "k", "a", 0); got || err == nil {
 		t.Errorf("a lock for no time: %v, %v", got, err)
 	}
-	s.do("DEL", tier.key("lock", "k"))
-	s.do("RPUSH", tier.key("lock", "k"), "x")
+	s.Do("DEL", tier.key("lock", "k"))
+	s.Do("RPUSH", tier.key("lock", "k"), "x")
 	unlock("a")
+}
+
+// A lock that could not be given back is not taken for one that was.
+func TestUnlockThatIsRefused(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Do("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all")
+	tier := open(t, s, func(o *Options) { o.Username, o.Password = "narrow", "secret" })
+	if ok, err := tier.Lock(t.Context(), "k", "me", time.Minute); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	for _, command := range []string{"get", "del"} {
+		s.Do("ACL", "SETUSER", "narrow", "-"+command)
+		if err := tier.Unlock(t.Context(), "k", "me"); err == nil {
+			t.Errorf("without %s: no error", command)
+		}
+		s.Do("ACL", "SETUSER", "narrow", "+"+command)
+	}
+	if err := tier.Unlock(t.Context(), "k", "me"); err != nil {
+		t.Error(err)
+	}
+	if n := s.Do("EXISTS", tier.key("lock", "k")); n != int64(0) {
+		t.Error("the lock was not given back")
+	}
 }
 
 // A server that hangs is waited for no longer than the timeout, by however many callers,
 // then left alone, and used again when it answers.
 func TestServerThatHangs(t *testing.T) {
 	const timeout = 200 * time.Millisecond
-	s := startServer(t)
+	s := redistest.Start(t)
 	tier := open(t, s, func(o *Options) { o.Timeout, o.LogTimeout = timeout, timeout })
 	at := mustSnapshot(t, tier, 0).At
-	eventually(t, "an entry", func() bool {
+	redistest.Until(t, "entries are stored and read", func() bool {
 		return tier.Set(t.Context(), []cacheruntime.SharedEntry{{Key: "k", Entry: []byte("v"), TTL: time.Minute}}) == nil
 	})
 
-	s.pause()
-	defer s.resume()
+	s.Pause()
+	defer s.Resume()
 	const callers = 5000 // more than fit into the client's queue
 	var late, left, timedOut sync.Map
 	var all sync.WaitGroup
@@ -294,20 +321,45 @@ func TestServerThatHangs(t *testing.T) {
 		t.Errorf("proof: %v", err)
 	}
 
-	s.resume()
-	eventually(t, "an entry", func() bool {
+	s.Resume()
+	redistest.Until(t, "entries are stored and read", func() bool {
 		entries, err := tier.Get(t.Context(), []string{"k"})
 		return err == nil && string(entries[0]) == "v"
 	})
-	eventually(t, "a proof", func() bool {
+	redistest.Until(t, "the log is proven", func() bool {
 		reply, err := tier.Prove(t.Context(), at)
 		return err == nil && reply.Known
 	})
 }
 
+// The client's queue for a connection does not fill up with calls that nobody waits for
+// any more: they would stay until the connection is given up, and commands of the log
+// behind them.
+func TestCallsOfAServerThatHangsAreBounded(t *testing.T) {
+	s := redistest.Start(t)
+	tier := open(t, s, func(o *Options) { o.Timeout = 500 * time.Millisecond }) // while LogTimeout is long
+	redistest.Until(t, "there is an answer", func() bool {
+		_, err := tier.Get(t.Context(), []string{"k"})
+		return err == nil
+	})
+	s.Pause()
+	defer s.Resume()
+	const callers = 5000
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			if _, err := tier.Get(t.Context(), []string{"k"}); err == nil {
+				t.Error("an answer from a server that hangs")
+			}
+		})
+	}
+	all.Wait()
+	redistest.Until(t, "calls that nobody waits for are over", func() bool { return runtime.NumGoroutine() < maxCalls+500 })
+}
+
 // That callers give up is no failure of Redis.
 func TestCallersThatGiveUp(t *testing.T) {
-	s := startServer(t)
+	s := redistest.Start(t)
 	tier := open(t, s)
 	mustSet(t, tier, cacheruntime.SharedEntry{Key: "k", Entry: []byte("v"), TTL: time.Minute})
 	gone, cancel := context.WithCancel(t.Context())
@@ -317,8 +369,8 @@ func TestCallersThatGiveUp(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	s.pause()
-	defer s.resume()
+	s.Pause()
+	defer s.Resume()
 	for range 3 * failuresToLeaveAlone {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		if _, err := tier.Get(ctx, []string{"k"}); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout) {
@@ -326,7 +378,7 @@ func TestCallersThatGiveUp(t *testing.T) {
 		}
 		cancel()
 	}
-	s.resume()
+	s.Resume()
 	if got := mustGet(t, tier, "k")[0]; string(got) != "v" {
 		t.Errorf("%q", got)
 	}
@@ -334,13 +386,13 @@ func TestCallersThatGiveUp(t *testing.T) {
 
 // A server that is gone is left alone too, and closing does not wait for it.
 func TestServerThatIsGone(t *testing.T) {
-	s := startServer(t)
-	tier, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+	s := redistest.Start(t)
+	tier, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
-	eventually(t, "being left alone", func() bool {
+	s.Kill()
+	redistest.Until(t, "it is left alone", func() bool {
 		_, err := tier.Get(t.Context(), []string{"k"})
 		if err == nil {
 			t.Fatal("an answer from nowhere")
@@ -358,7 +410,8 @@ func TestServerThatIsGone(t *testing.T) {
 
 // The number of keys in one call has no bound of its own.
 func TestManyEntries(t *testing.T) {
-	s := startServer(t)
+	t.Parallel()
+	s := redistest.Start(t)
 	tier := open(t, s)
 	var entries []cacheruntime.SharedEntry
 	var keys []string

@@ -119,12 +119,15 @@ func checkNamespace(name string) error {
 }
 
 // positive replaces 0 by the default, and checks that a value lies between two others.
+// People only want to be told of the one that it is beyond.
 func positive[T int | time.Duration](wrong func(string, ...any), name string, value *T, byDefault, least, most T) {
 	switch {
 	case *value == 0:
 		*value = byDefault
-	case *value < least || *value > most:
-		wrong("%s is %v; it must be from %v to %v, or 0 for %v", name, *value, least, most, byDefault)
+	case *value < least:
+		wrong("%s is %v; it must be at least %v, or 0 for %v", name, *value, least, byDefault)
+	case *value > most:
+		wrong("%s is %v; it must be at most %v, or 0 for %v", name, *value, most, byDefault)
 	}
 }
 
@@ -199,6 +202,10 @@ func newClient(ctx context.Context, option rueidis.ClientOption) (rueidis.Client
 	}()
 	select {
 	case m := <-done:
+		if ctx.Err() == nil && errors.Is(m.err, context.DeadlineExceeded) {
+			// Not ours: the client limits how long a connection is made.
+			m.err = fmt.Errorf("%w (%v)", ErrTimeout, option.Dialer.Timeout)
+		}
 		return m.client, m.err
 	case <-ctx.Done():
 		go func() {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -47,6 +48,8 @@ type Tier struct {
 	calls   sync.WaitGroup // of the client, also those that nobody waits for any more
 	entries chan struct{}  // holds one for each call for entries
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+
+	taken atomic.Bool // it belongs to a cache, or is closed
 }
 
 var _ cacheruntime.Shared = (*Tier)(nil)
@@ -67,7 +70,7 @@ func Open(ctx context.Context, options Options) (*Tier, error) {
 		Timeout:      leaveAloneFor,
 		ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= failuresToLeaveAlone },
 		IsSuccessful: func(err error) bool { return err == nil || outOfMemory(err) },
-		IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) },
+		IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) || err == ErrLeftAlone },
 	})
 	if t.client == nil {
 		client, err := newClient(ctx, options.ClientOption)
@@ -138,9 +141,22 @@ func infoField(info, name string) string {
 	return ""
 }
 
+// Claim makes the tier a cache's own. It fails if the tier is nil or closed, or if it has
+// been claimed before: a tier is closed by its cache, so that two cannot have it.
+func (t *Tier) Claim() error {
+	if t == nil {
+		return errors.New("redis: there is no tier: was the error of Open ignored?")
+	}
+	if t.taken.Swap(true) {
+		return errors.New("redis: the tier is closed, or belongs to another cache already: open one for each cache")
+	}
+	return nil
+}
+
 // Close closes the client, unless it is the application's own, and waits for calls that
 // are still on their way.
 func (t *Tier) Close() error {
+	t.taken.Store(true)
 	if t.owned {
 		t.client.Close()
 	}
@@ -175,6 +191,11 @@ func call[T any](ctx context.Context, t *Tier, limit time.Duration, f func(conte
 	defer timer.Stop()
 	select {
 	case o := <-done:
+		if errors.Is(o.err, context.DeadlineExceeded) {
+			// Not the caller's, which f is not told of: the client limits how long a
+			// connection is made.
+			return o.value, ErrTimeout
+		}
 		return o.value, o.err
 	case <-timer.C:
 		return none, fmt.Errorf("%w (%v)", ErrTimeout, limit)
@@ -192,6 +213,9 @@ const commands = "+info +evalsha +eval +xread +getrange +set " +
 func (t *Tier) explain(doing string, err error) error {
 	refused, ok := rueidis.IsRedisErr(err)
 	if !ok {
+		if strings.Contains(err.Error(), "unknown message type") {
+			err = fmt.Errorf("%w: is this a Redis, and one that does not want TLS?", err)
+		}
 		return fmt.Errorf("redis: %s: %w", doing, err)
 	}
 	text := refused.Error()
@@ -202,6 +226,11 @@ func (t *Tier) explain(doing string, err error) error {
 	case code == "CGFORMAT":
 		return fmt.Errorf("redis: %s: the log of namespace %q is of another format or size (%s; this program's is %d, %d): "+
 			"use another namespace", doing, t.options.Namespace, scriptText(rest), format, cacheruntime.SharedTableSize)
+	case code == "NOAUTH":
+		return fmt.Errorf("redis: %s: the server wants a password (NOAUTH): set Options.Password", doing)
+	case strings.Contains(text, "cluster support disabled"):
+		return fmt.Errorf("redis: %s: %w: several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; "+
+			"of a single server give one", doing, err)
 	case code == "CGREPLICA" || code == "READONLY":
 		return fmt.Errorf("redis: %s: commands of the log go to a replica, which cannot prove anything; "+
 			"connect to the primary, and send none but read-only commands to replicas: %w", doing, err)

@@ -4,14 +4,20 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/rueidis"
 
+	"github.com/cachegen/cachegen/internal/redistest"
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
 
@@ -28,10 +34,10 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"not UTF-8":           {func(o *Options) { o.Namespace = "a\xff" }, "UTF-8"},
 		"no address":          {func(o *Options) { o.InitAddress = nil }, "InitAddress is missing"},
 		"Timeout":             {func(o *Options) { o.Timeout = -1 }, "Timeout is -1ns"},
-		"a tiny Timeout":      {func(o *Options) { o.Timeout = 1 }, "from 1ms"},
+		"a tiny Timeout":      {func(o *Options) { o.Timeout = 1 }, "at least 1ms, or 0 for 100ms"},
 		"LogTimeout":          {func(o *Options) { o.LogTimeout = -1 }, "LogTimeout is -1ns"},
-		"LogLength":           {func(o *Options) { o.LogLength = 99 }, "LogLength is 99"},
-		"MaxEntryBytes":       {func(o *Options) { o.MaxEntryBytes = 1 << 30 }, "MaxEntryBytes is 1073741824"},
+		"LogLength":           {func(o *Options) { o.LogLength = 99 }, "LogLength is 99; it must be at least 100, or 0 for 100000"},
+		"MaxEntryBytes":       {func(o *Options) { o.MaxEntryBytes = 1 << 30 }, "MaxEntryBytes is 1073741824; it must be at most 268435456"},
 		"MaxTTL":              {func(o *Options) { o.MaxTTL = -time.Hour }, "MaxTTL is -1h"},
 		"CompressAbove":       {func(o *Options) { o.CompressAbove = -1 }, "CompressAbove is -1"},
 		"address twice":       {func(o *Options) { o.ClientOption.InitAddress = []string{"b"} }, "ClientOption has InitAddress"},
@@ -76,26 +82,27 @@ func TestOptionsReachTheClient(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []string{"allkeys-lru", "allkeys-lfu", "allkeys-random"} {
-		s := startServer(t, "--maxmemory-policy", policy)
-		_, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+		s := redistest.Start(t, "--maxmemory-policy", policy)
+		_, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test"})
 		if err == nil || !strings.Contains(err.Error(), policy) || !strings.Contains(err.Error(), "set maxmemory-policy to") ||
-			!strings.Contains(err.Error(), s.addr()) {
+			!strings.Contains(err.Error(), s.Addr()) {
 			t.Errorf("%s: %v", policy, err)
 		}
 	}
 	for _, policy := range []string{"volatile-lru", "volatile-ttl", "noeviction"} {
-		open(t, startServer(t, "--maxmemory-policy", policy))
+		open(t, redistest.Start(t, "--maxmemory-policy", policy))
 	}
 
-	s := startServer(t)
-	s.do("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all", "-info")
-	_, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Username: "narrow", Password: "secret", Namespace: "test"})
+	s := redistest.Start(t)
+	s.Do("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all", "-info")
+	_, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Username: "narrow", Password: "secret", Namespace: "test"})
 	if err == nil || !strings.Contains(err.Error(), "~{test}:*") || !strings.Contains(err.Error(), commands) {
 		t.Errorf("without INFO: %v", err)
 	}
-	s.do("ACL", "SETUSER", "narrow", "+info", "-getrange")
-	_, err = Open(t.Context(), Options{InitAddress: []string{s.addr()}, Username: "narrow", Password: "secret", Namespace: "test"})
+	s.Do("ACL", "SETUSER", "narrow", "+info", "-getrange")
+	_, err = Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Username: "narrow", Password: "secret", Namespace: "test"})
 	if err == nil || !strings.Contains(err.Error(), commands) {
 		t.Errorf("without a command of the scripts: %v", err)
 	}
@@ -106,13 +113,105 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	if err := (*Tier)(nil).Claim(); err == nil || !strings.Contains(err.Error(), "error of Open") {
+		t.Errorf("no tier: %v", err)
+	}
+	s := redistest.Start(t)
+	tier := open(t, s)
+	var claimed atomic.Int32
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			err := tier.Claim()
+			if err == nil {
+				claimed.Add(1)
+			} else if !strings.Contains(err.Error(), "one for each cache") {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := claimed.Load(); n != 1 {
+		t.Errorf("claimed %d times", n)
+	}
+	closed, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test", LogTimeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := closed.Claim(); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("a closed tier: %v", err)
+	}
+}
+
+// What is not there, or not what it should be, is told apart.
+func TestOpenTellsWhatItHasFound(t *testing.T) {
+	t.Parallel()
+	locked := redistest.Start(t)
+	locked.Do("CONFIG", "SET", "requirepass", "secret")
+	for name, test := range map[string]struct {
+		addresses []string
+		want      string // after the address
+	}{
+		"silence":         {[]string{listen(t, nil)}, "no answer in time (2s)"},
+		"another service": {[]string{listen(t, []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))}, "received unknown message type: 72: is this a Redis, and one that does not want TLS?"},
+		"a password":      {[]string{locked.Addr()}, "the server wants a password (NOAUTH): set Options.Password"},
+		"two servers": {[]string{redistest.Start(t).Addr(), redistest.Start(t).Addr()}, "This instance has cluster support disabled: " +
+			"several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; of a single server give one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Open(t.Context(), Options{InitAddress: test.addresses, Namespace: "test"})
+			if want := "redis: connecting to " + strings.Join(test.addresses, ", ") + ": " + test.want; err == nil || err.Error() != want {
+				t.Errorf("%v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// listen accepts connections, answers what comes first, if there is an answer, and leaves
+// the rest without one.
+func listen(t *testing.T, answer []byte) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		listener.Close()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				b := make([]byte, 1000)
+				if n, _ := conn.Read(b); n > 0 && answer != nil {
+					conn.Write(answer)
+				}
+				io.Copy(io.Discard, conn) // until the other side hangs up
+			})
+		}
+	})
+	return listener.Addr().String()
+}
+
 // Nothing is left open, whether Open succeeds or not.
 func TestConnectionsAreClosed(t *testing.T) {
-	s := startServer(t)
+	s := redistest.Start(t)
 	closed := func(what string) {
-		eventually(t, "no connection after "+what, func() bool { return strings.Contains(s.text("INFO", "clients"), "connected_clients:1\r") })
+		redistest.Until(t, "there is no connection after "+what, func() bool { return s.Info("connected_clients") == "1" })
 	}
-	tier, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+	tier, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,21 +219,21 @@ func TestConnectionsAreClosed(t *testing.T) {
 		t.Error(err)
 	}
 	closed("Close")
-	s.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-	if _, err := Open(t.Context(), Options{InitAddress: []string{s.addr()}, Namespace: "test"}); err == nil {
+	s.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	if _, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test"}); err == nil {
 		t.Error("opened")
 	}
 	closed("a failed Open")
 }
 
 func TestOpenHeedsItsContext(t *testing.T) {
-	s := startServer(t)
-	s.pause()
-	defer s.resume()
+	s := redistest.Start(t)
+	s.Pause()
+	defer s.Resume()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := Open(ctx, Options{InitAddress: []string{s.addr()}, Namespace: "test"})
+	_, err := Open(ctx, Options{InitAddress: []string{s.Addr()}, Namespace: "test"})
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
@@ -159,8 +258,9 @@ func TestCheckInfo(t *testing.T) {
 
 // The documented permissions are enough, for everything.
 func TestPermissions(t *testing.T) {
-	s := startServer(t)
-	s.do(append([]string{"ACL", "SETUSER", "narrow", "on", ">secret", "~{test}:*", "~test:*", "resetchannels", "-@all"}, strings.Fields(commands)...)...)
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Do(append([]string{"ACL", "SETUSER", "narrow", "on", ">secret", "~{test}:*", "~test:*", "resetchannels", "-@all"}, strings.Fields(commands)...)...)
 	tier := open(t, s, func(o *Options) { o.Username, o.Password = "narrow", "secret" })
 	exercise(t, tier)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -168,8 +268,8 @@ func TestPermissions(t *testing.T) {
 	if err := tier.Wait(ctx, cacheruntime.LogPosition{Number: 1 << 40}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("waiting: %v", err)
 	}
-	eventually(t, "no blocked client", func() bool { return strings.Contains(s.text("INFO", "clients"), "blocked_clients:0") })
-	if denied := s.text("ACL", "LOG"); strings.Contains(denied, "narrow") {
+	redistest.Until(t, "no client is blocked", func() bool { return s.Info("blocked_clients") == "0" })
+	if denied := fmt.Sprint(s.Do("ACL", "LOG")); strings.Contains(denied, "narrow") {
 		t.Errorf("denied: %s", denied)
 	}
 }
@@ -224,8 +324,9 @@ func exercise(t *testing.T, tier *Tier) {
 
 // A client of the application's own stays open.
 func TestOwnClient(t *testing.T) {
-	s := startServer(t)
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr()}})
+	t.Parallel()
+	s := redistest.Start(t)
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,13 +346,13 @@ func TestOwnClient(t *testing.T) {
 
 // Whatever the client is told to send to replicas, the log stays on the primary.
 func TestReplicasAreAskedForEntriesAlone(t *testing.T) {
-	primary := startServer(t, "--repl-diskless-sync-delay", "0")
-	replica := startServer(t, "--replicaof", strings.Replace(primary.addr(), ":", " ", 1))
-	eventually(t, "a replica", func() bool { return strings.Contains(replica.text("INFO", "replication"), "master_link_status:up") })
+	t.Parallel()
+	primary := redistest.Start(t)
+	replica := redistest.StartReplica(t, primary)
 	all := func(rueidis.Completed) bool { return true }
 	tier := open(t, primary, func(o *Options) {
 		o.ClientOption.SendToReplicas = all
-		o.ClientOption.Standalone.ReplicaAddress = []string{replica.addr()}
+		o.ClientOption.Standalone.ReplicaAddress = []string{replica.Addr()}
 	})
 	at := mustSnapshot(t, tier, 0).At
 	r := record(1)
@@ -260,15 +361,15 @@ func TestReplicasAreAskedForEntriesAlone(t *testing.T) {
 		t.Errorf("%+v", reply)
 	}
 	mustSet(t, tier, cacheruntime.SharedEntry{Key: "k", Entry: []byte("v"), TTL: time.Minute})
-	eventually(t, "the entry on the replica", func() bool { return string(mustGet(t, tier, "k")[0]) == "v" })
-	if stats := replica.text("INFO", "commandstats"); !strings.Contains(stats, "cmdstat_getrange") || strings.Contains(stats, "cmdstat_eval") {
-		t.Errorf("the replica was asked for %s", stats)
+	redistest.Until(t, "the entry is on the replica", func() bool { return string(mustGet(t, tier, "k")[0]) == "v" })
+	if reads, scripts := replica.Info("cmdstat_getrange"), replica.Info("cmdstat_eval")+replica.Info("cmdstat_evalsha"); reads == "" || scripts != "" {
+		t.Errorf("the replica was asked for entries: %q, for scripts: %q", reads, scripts)
 	}
 
 	// The application's own client is told nothing, so it has to do without a log.
 	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{primary.addr()}, DisableCache: true, SendToReplicas: all,
-		Standalone: rueidis.StandaloneOption{ReplicaAddress: []string{replica.addr()}},
+		InitAddress: []string{primary.Addr()}, DisableCache: true, SendToReplicas: all,
+		Standalone: rueidis.StandaloneOption{ReplicaAddress: []string{replica.Addr()}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +381,8 @@ func TestReplicasAreAskedForEntriesAlone(t *testing.T) {
 }
 
 func TestDatabases(t *testing.T) {
-	s := startServer(t)
+	t.Parallel()
+	s := redistest.Start(t)
 	first := open(t, s)
 	second := open(t, s, func(o *Options) { o.SelectDB = 1 })
 	if a, b := mustSnapshot(t, first, 0).At, mustSnapshot(t, second, 0).At; cmp.Equal(a, b) {
@@ -289,22 +391,24 @@ func TestDatabases(t *testing.T) {
 }
 
 func TestNamespaces(t *testing.T) {
-	s := startServer(t)
+	t.Parallel()
+	s := redistest.Start(t)
 	for _, name := range []string{"blog", "blog:e", "ブログ", strings.Repeat("x", 64), `"'\?*[]`} {
 		exercise(t, open(t, s, func(o *Options) { o.Namespace = name }))
 	}
-	if keys, _ := s.do("KEYS", "*:table").AsStrSlice(); len(keys) != 5 {
+	if keys := s.Do("KEYS", "*:table").([]any); len(keys) != 5 {
 		t.Errorf("%q", keys)
 	}
 }
 
 func TestCluster(t *testing.T) {
-	nodes := startCluster(t)
+	t.Parallel()
+	nodes := redistest.StartCluster(t, 3).Nodes
 	tier := open(t, nodes[0])
 	exercise(t, tier)
 	used := 0
 	for _, node := range nodes {
-		if len(node.keys()) > 0 {
+		if len(contents(node)) > 0 {
 			used++
 		}
 	}
@@ -313,9 +417,9 @@ func TestCluster(t *testing.T) {
 	}
 
 	// Each node is checked.
-	nodes[2].do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-	if _, err := Open(t.Context(), Options{InitAddress: []string{nodes[0].addr()}, Namespace: "test"}); err == nil ||
-		!strings.Contains(err.Error(), nodes[2].addr()) {
+	nodes[2].Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	if _, err := Open(t.Context(), Options{InitAddress: []string{nodes[0].Addr()}, Namespace: "test"}); err == nil ||
+		!strings.Contains(err.Error(), nodes[2].Addr()) {
 		t.Errorf("with one node that evicts: %v", err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cachegen/cachegen/example/internal/sample"
 	"github.com/cachegen/cachegen/internal/redistest"
 )
 
@@ -51,19 +50,7 @@ func TestRunProcesses(t *testing.T) {
 // database and told nobody. To a change by another process the bound applies.
 func TestTourFindsDifference(t *testing.T) {
 	server := redistest.Start(t)
-	p := &process{}
-	defer func() {
-		if err := p.close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	var took time.Duration
-	if err := p.Open(Setup{filepath.Join(t.TempDir(), "blog.db"), server.Addr(), true}, &took); err != nil {
-		t.Fatal(err)
-	}
-	if err := sample.Fill(t.Context(), p.direct.posts, p.direct.authors, p.direct.comments); err != nil {
-		t.Fatal(err)
-	}
+	p := open(t, server.Addr())
 	if err := p.Tour(time.Time{}, new(Answer)); err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func launch(ctx context.Context, p Processes, size int) (*fleet, error) {
 		_, err = f.add(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.close())
+		return nil, errors.Join(interrupted(ctx, err), f.close())
 	}
 	return f, nil
 }

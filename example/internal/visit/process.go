@@ -1,6 +1,7 @@
 package visit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,11 @@ type process struct {
 	*visit
 	stop    context.CancelFunc // of the traffic
 	traffic sync.WaitGroup
-	errors  atomic.Uint64 // of it
+	errors  atomic.Uint64         // of it
+	failure atomic.Pointer[error] // the first of them
+
+	mu        sync.Mutex
+	hindrance string // the first that was noticed
 }
 
 // A Setup says where a process finds the blog.
@@ -76,7 +81,7 @@ type Setup struct {
 type Answer struct {
 	Events   []Event
 	Took     time.Duration
-	Returned time.Time
+	Returned time.Time // of a write: and other processes could know of it
 }
 
 // An Event is what is shown of a [cacheruntime.Event].
@@ -116,7 +121,9 @@ func (p *process) Open(setup Setup, took *time.Duration) error {
 	p.closers = append(p.closers, cache.Close)
 	p.visit = begin(db, cache, &clock{line: &line{}}, io.Discard)
 	if setup.Clear {
-		err = cache.Clear(ctx)
+		if err = cache.Clear(ctx); errors.Is(err, cacheruntime.ErrUndelivered) {
+			err = p.delivered(ctx) // the next process must not find what is of another database
+		}
 	}
 	*took = time.Since(start)
 	return err
@@ -166,6 +173,7 @@ var changes = map[string]func(context.Context, *visit) error{
 func (p *process) Tour(changed time.Time, a *Answer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	defer p.notice()()
 	start := time.Now()
 	for _, r := range tour {
 		for {
@@ -195,6 +203,49 @@ func (p *process) Tour(changed time.Time, a *Answer) error {
 // pause is for a moment in which others can do something.
 func pause() { time.Sleep(100 * time.Microsecond) }
 
+// notice begins to watch for what can keep the cache from doing what it usually does.
+// The returned function ends that.
+func (p *process) notice() (end func()) {
+	before, began := p.cache.Stats(), time.Now()
+	p.remember(before, before.Shared.Behind)
+	return func() { p.remember(p.cache.Stats(), before.Shared.Behind+time.Since(began)) }
+}
+
+func (p *process) remember(stats cacheruntime.Stats, unasked time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hindrance = cmp.Or(p.hindrance, hindrance(stats, unasked))
+}
+
+// hindrance says what may have kept a process from serving what is cached, or from
+// sharing it, if anything did since it was started. It may not have asked the log for
+// as long as unasked.
+func hindrance(stats cacheruntime.Stats, unasked time.Duration) string {
+	switch log := stats.Shared; {
+	case !log.Current || log.Failures > 0:
+		return "cut off from the log"
+	case log.Epochs > 1:
+		return "told that the log began anew"
+	case stats.SharedErrors > 0:
+		return "not answered by Redis in time"
+	case unasked > bound:
+		return "too busy to ask the log in time"
+	}
+	return ""
+}
+
+// delivered waits until other processes can know of all writes so far: from then on
+// the bound counts.
+func (p *process) delivered(ctx context.Context) error {
+	for p.cache.Stats().Shared.Queued > 0 {
+		if ctx.Err() != nil {
+			return fmt.Errorf("what was written cannot be told to other processes: %w", ctx.Err())
+		}
+		pause()
+	}
+	return nil
+}
+
 // Write makes one of the changes.
 func (p *process) Write(name string, a *Answer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -204,10 +255,11 @@ func (p *process) Write(name string, a *Answer) error {
 	if err := changes[name](traced, p.visit); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	a.Returned = time.Now()
-	a.Took = a.Returned.Sub(start)
+	a.Took = time.Since(start)
 	a.add(trace.Events())
-	return nil
+	err := p.delivered(ctx)
+	a.Returned = time.Now()
+	return err
 }
 
 func (a *Answer) add(events []cacheruntime.Event) {
@@ -217,7 +269,8 @@ func (a *Answer) add(events []cacheruntime.Event) {
 }
 
 // Versions writes the versions 1 to n of a text, and returns when each write had
-// returned. Every one is read again at once: the process that writes is never behind.
+// returned and others could know of it. Every one is read again at once: the process
+// that writes is never behind.
 func (p *process) Versions(n int, returned *[]time.Time) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -225,14 +278,19 @@ func (p *process) Versions(n int, returned *[]time.Time) error {
 		if err := p.cached.posts.Edit(ctx, watched, strconv.Itoa(version), ""); err != nil {
 			return err
 		}
-		*returned = append(*returned, time.Now())
+		written := time.Now()
 		seen, err := p.version(ctx)
 		if err == nil && seen != version {
 			err = fmt.Errorf("version %d is read after version %d was written", seen, version)
 		}
+		if err == nil && p.cache.Stats().Shared.Queued > 0 {
+			err = p.delivered(ctx)
+			written = time.Now()
+		}
 		if err != nil {
 			return err
 		}
+		*returned = append(*returned, written)
 		time.Sleep(time.Duration(rand.Int64N(int64(10 * time.Millisecond))))
 	}
 	return nil
@@ -284,6 +342,7 @@ func (p *process) Watch(n int, seen *Sightings) error {
 func (p *process) Stampede(callers int, loads *uint64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	defer p.notice()()
 	before := p.cache.Stats().Loads
 	errs := make([]error, callers)
 	var group sync.WaitGroup
@@ -301,14 +360,23 @@ func (p *process) Stampede(callers int, loads *uint64) error {
 // Figures are what a process has counted.
 type Figures struct {
 	cacheruntime.Counts
-	Shared cacheruntime.SharedStats
-	Failed uint64 // calls of visitors
+	Shared    cacheruntime.SharedStats
+	Hindrance string // what has kept the process from serving what is cached; "" if nothing was noticed
+	Failed    uint64 // calls of visitors
+	Failure   string // the error of the first of them
 }
 
 // Stats returns what the process has counted so far.
 func (p *process) Stats(_ int, f *Figures) error {
+	p.notice()()
 	stats := p.cache.Stats()
-	*f = Figures{stats.Counts, stats.Shared, p.errors.Load()}
+	*f = Figures{Counts: stats.Counts, Shared: stats.Shared, Failed: p.errors.Load()}
+	if err := p.failure.Load(); err != nil {
+		f.Failure = (*err).Error()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.Hindrance = p.hindrance
 	return nil
 }
 
@@ -336,6 +404,7 @@ func (p *process) wander(ctx context.Context) {
 		_, err = tour[rand.IntN(len(tour))].call(ctx, p.cached)
 	}
 	if unexpected(err) != nil && ctx.Err() == nil {
+		p.failure.CompareAndSwap(nil, &err)
 		p.errors.Add(1)
 	}
 	select {

@@ -180,10 +180,33 @@ func (r *report) staleness(process string, reads int, behind []time.Duration) {
 func (r *report) figures(process string, f Figures) {
 	r.printf("    %s  %6d hits  %5d shared hits  %5d misses  %5d loads  %4d records applied, %d of its own",
 		process, f.Hits+f.NegativeHits, f.SharedHits, f.Misses, f.Loads, f.Shared.Applied, f.Shared.Appended)
-	if n := f.Failed; n > 0 {
+	if !f.Shared.Current {
+		r.printf("  cut off")
+	}
+	switch n := f.Failed; n {
+	case 0:
+	case 1:
+		r.printf("  1 call failed")
+	default:
 		r.printf("  %d calls failed", n)
 	}
 	r.printf("\n")
+}
+
+// failure shows the error of the first call that failed in a process.
+func (r *report) failure(text string) {
+	r.printf("    the first error there: %s\n", text)
+}
+
+// hindered says what a process was at some time, so that less came from its cache.
+func (r *report) hindered(process, what string) {
+	r.printf("    %s was %s\n", process, what)
+}
+
+// excused shows that something was not as it should be, and why that is no fault of
+// the cache.
+func (r *report) excused(fault error, why []string) {
+	r.printf("    (%v; but %s)\n", fault, strings.Join(why, ", "))
 }
 
 // behind shows a change that the cache is not told of, and a read after it.

@@ -44,7 +44,7 @@ type visit struct {
 
 // Run makes the visit on a database of its own in a temporary file, with a cache
 // that has those options, and writes what happens to w. The error says at which
-// step the cache was not as it should be.
+// step the cache was not as it should be; it is [ErrInterrupted] if the context ended.
 func Run(ctx context.Context, w io.Writer, opts ...cacheruntime.Option) (err error) {
 	dir, err := os.MkdirTemp("", "cachegen-example-")
 	if err != nil {
@@ -54,7 +54,7 @@ func Run(ctx context.Context, w io.Writer, opts ...cacheruntime.Option) (err err
 
 	db, err := sqlite.Open(ctx, filepath.Join(dir, "blog.db"))
 	if err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
@@ -67,14 +67,26 @@ func Run(ctx context.Context, w io.Writer, opts ...cacheruntime.Option) (err err
 
 	v := begin(db, cache, clock, w)
 	if err := sample.Fill(ctx, v.direct.posts, v.direct.authors, v.direct.comments); err != nil {
-		return fmt.Errorf("fill the database: %w", err)
+		return interrupted(ctx, fmt.Errorf("fill the database: %w", err))
 	}
 	v.report.intro()
 	v.story(ctx)
 	if v.err == nil {
 		v.report.stats(cache.Stats())
 	}
-	return errors.Join(v.err, v.report.err)
+	return errors.Join(interrupted(ctx, v.err), v.report.err)
+}
+
+// ErrInterrupted is the error of a visit whose context ended before it did.
+var ErrInterrupted = errors.New("interrupted")
+
+// interrupted is the error of what ended with err, which says nothing about the cache if
+// the context had ended.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ErrInterrupted
+	}
+	return err
 }
 
 // begin puts the cache in front of the database. The wrappers are all it takes.

@@ -44,6 +44,7 @@ const (
 	doubtNotRetried
 	lateMarkForgotten
 	otherTableProven
+	enteredTwice
 	tierTrusted
 
 	idsNotCompared
@@ -75,6 +76,7 @@ func Mutants() []Mutant {
 		{"mark of a late reply forgotten", "a process knows its own marks, also if it has read the table of another epoch when it hears that they were appended", "in doubt, an epoch begins", lateMarkForgotten},
 		{"hits before the marks", "nothing is served before they are there again", "in doubt, flushed", hitsBeforeMarks},
 		{"mark dropped by a local clock", "a mark ends with a record", "in doubt", markByLocalClock},
+		{"mark entered twice", "a record that has been applied is not entered again when its writer hears of it: its mark may have ended", "in doubt", enteredTwice},
 		{"served under a mark", "what is marked in the log is not served", "in doubt", marksIgnored},
 		{"released without a new clock", "as a mark goes out its words are raised to the number of the record", "in doubt", releaseWithoutClock},
 		{"generation ignored", "the end of a lease ends no mark that was renewed meanwhile", "guarded, renewed", generationIgnored},

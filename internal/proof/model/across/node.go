@@ -108,6 +108,11 @@ func (x *step) take(i uint8, n *node, by uint8, r reply) {
 	n.applying = applying{by: by, reply: r}
 	x.say("takes the reply")
 	own := r.own != 0
+	if own && r.epoch == w.epoch && x.fault == enteredTwice {
+		if rec := x.s.recordOf(r.own); rec.mark != 0 && rec.number <= w.at {
+			w.gens[rec.mark-1], w.marked[rec.mark-1] = rec.gen, x.marks[rec.mark-1]
+		}
+	}
 	switch {
 	case r.epoch != w.epoch && (own && x.fault == otherEpochIgnored || !own && r.asked != w.epoch):
 		x.done(i, n, false) // what was asked of another view
@@ -378,6 +383,9 @@ func (x *step) endLease(i uint8, n *node, mark uint8) bool {
 	gen := w.gens[mark]
 	if gen == 0 || w.dead || n.applying.by != byNobody {
 		return false
+	}
+	if v := x.serverOf(n); v.epoch == w.epoch && v.head == w.id && v.marks[mark] == 0 {
+		return false // it tries again and again, to no avail
 	}
 	owner := x.owner(mark)
 	if x.s.settled>>owner&1 == 0 && x.s.actors[owner].gen <= gen && x.fault != leaseTooShort {

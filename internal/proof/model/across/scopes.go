@@ -308,7 +308,7 @@ func Scopes() []Scope {
 			keys: one, words: one, depends: tag, nodes: []place{{name: "A", cold: true}, {name: "B", cold: true}}, losses: 1, tier2: true, before: []event{{do: flushes}},
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, loses: true}),
-				reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
+				reader("reader of B", 1, read{}), reader("reader of A", 0, read{after: 2}),
 			},
 		},
 		{

@@ -346,6 +346,11 @@ func (x *system) left(s *state) string {
 			return "A mark is left that nothing will end."
 		}
 	}
+	for i := range x.nodes {
+		if n := &s.nodes[i]; !n.crashed && n.view.id == s.server.head && n.view.gens != s.server.marks {
+			return "A process keeps a mark that the log does not have."
+		}
+	}
 	for key := range uint8(len(x.depends)) {
 		if x.isServable(s, key, s.tier[key]) {
 			return "In the shared tier an old entry is left that would be served."
