@@ -960,10 +960,10 @@ func TestNothingHoldsUpRedis(t *testing.T) {
 		{"a new epoch", func() { mustSnapshot(t, tier, at.Epoch) }},
 		{"the end of many marks", func() { r := record(slotsFrom(0, maxSlots)...); r.Release = releases(marks); put(r) }},
 	} {
-		s.do("CONFIG", "RESETSTAT")
+		s.Do("CONFIG", "RESETSTAT")
 		test.do()
 		took := time.Duration(0)
-		for line := range strings.Lines(s.text("INFO", "commandstats")) {
+		for line := range strings.Lines(s.Do("INFO", "commandstats").(string)) {
 			if command, stats, ok := strings.Cut(line, ":calls="); ok && strings.HasPrefix(command, "cmdstat_eval") {
 				_, usec, _ := strings.Cut(stats, "usec=")
 				usec, _, _ = strings.Cut(usec, ",")
@@ -1004,8 +1004,8 @@ func TestMarksBeyondTheLimit(t *testing.T) {
 				id := newID()
 				args = append(args, string(id[:]), string(forged.value))
 			}
-			s.do(args...)
-			s.do("SETRANGE", "{test}:table", "56", string(little.AppendUint64(nil, uint64(forged.n))))
+			s.Do(args...)
+			s.Do("SETRANGE", "{test}:table", "56", string(little.AppendUint64(nil, uint64(forged.n))))
 			got := mustSnapshot(t, tier, 0)
 			if got.At.Epoch == start.Epoch || len(got.Marks) != 1 || !got.Marks[0].All || got.Marks[0].Lease != time.Minute {
 				t.Fatalf("%+v, %d marks", got.At, len(got.Marks))
