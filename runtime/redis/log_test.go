@@ -1086,16 +1086,22 @@ func TestWait(t *testing.T) {
 	}
 	redistest.Until(t, "no client is blocked", func() bool { return s.Info("blocked_clients") == "0" })
 
-	// Giving up does not cost a connection.
-	connections := func() string {
+	// Giving up does not cost a connection; the client may make one of those that it makes
+	// when it first needs them.
+	connections := func() int {
 		info, err := tier.client.Do(t.Context(), tier.client.B().Info().Section("stats").Build()).ToString()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return infoField(info, "total_connections_received")
+		n, err := strconv.Atoi(infoField(info, "total_connections_received"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
 	}
 	before := connections()
-	for range 5 {
+	const times = 10
+	for range times {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		if err := tier.Wait(ctx, cacheruntime.LogPosition{Epoch: at.Epoch, Number: 3}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
@@ -1106,8 +1112,8 @@ func TestWait(t *testing.T) {
 			return err == nil && infoField(info, "blocked_clients") == "0"
 		})
 	}
-	if after := connections(); after != before {
-		t.Errorf("there were %s connections, then %s", before, after)
+	if after := connections(); after-before >= times/2 {
+		t.Errorf("there were %d connections, then %d", before, after)
 	}
 
 	if err := tier.Wait(t.Context(), cacheruntime.LogPosition{Epoch: at.Epoch, Number: 3}); err != nil {

@@ -540,7 +540,7 @@ var Table = []Mutant{
 	{
 		Name:    "own-record-as-stamp",
 		Rule:    "A load's stamp is the number of the last record applied, not that of an own one beyond a gap.",
-		Patches: []weave.Patch{at("log.go", "	l.take(view, from, reply, asked)\n	return reply.Appended, nil", "	l.take(view, from, reply, asked)\n	if reply.Appended {\n		l.table.clock.Store(record.Number)\n	}\n	return reply.Appended, nil")},
+		Patches: []weave.Patch{at("log.go", "	l.take(view, from, reply, asked)\n	if foreign {", "	l.take(view, from, reply, asked)\n	if reply.Appended {\n		l.table.clock.Store(record.Number)\n	}\n	if foreign {")},
 		Package: Runtime,
 		Run:     "^(TestSharedStampBeforeAGap)$",
 	},
@@ -663,7 +663,7 @@ var Table = []Mutant{
 		Rule: "A snapshot proves nothing: it may be older than an own record.",
 		Patches: []weave.Patch{
 			at("follow.go", "	s, err := l.shared.Snapshot(l.ctx, condemned)\n", "	asked := l.ask()\n	s, err := l.shared.Snapshot(l.ctx, condemned)\n"),
-			at("follow.go", "		err = l.install(&s)\n", "		if err = l.install(&s); err == nil {\n			l.proved(asked)\n		}\n"),
+			at("follow.go", "		if err = l.install(&s); err == nil && last != 0 && last != s.At.Epoch {\n", "		if err = l.install(&s); err == nil {\n			l.proved(asked)\n		}\n		if err == nil && last != 0 && last != s.At.Epoch {\n"),
 		},
 		Package: Runtime,
 		Run:     "^(TestSharedSnapshotIsNoProof)$",
