@@ -50,6 +50,7 @@ var dependencies = map[string][]string{
 	"runtime": {"github.com/allegro/bigcache/v3", "github.com/cespare/xxhash/v2"},
 	"runtime/redis": {
 		"github.com/redis/rueidis", "github.com/sony/gobreaker/v2", "github.com/klauspost/compress/s2", "github.com/cespare/xxhash/v2",
+		"golang.org/x/sync/semaphore",
 	},
 	"annotations": {"golang.org/x/tools/go/analysis", "golang.org/x/tools/go/ast/astutil", "golang.org/x/tools/go/types/typeutil"},
 	"generator": {

@@ -1,9 +1,11 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +23,8 @@ const (
 	frameS2  = 1
 )
 
-// Get returns entries; see [cacheruntime.Shared]. All are asked for at once. It waits for
-// no longer than [Options.Timeout], and returns [ErrLeftAlone] at once after repeated
+// Get returns entries; see [cacheruntime.Shared]. They are asked for 64 at a time. It waits
+// for no longer than [Options.Timeout], and returns [ErrLeftAlone] at once after repeated
 // failures.
 func (t *Tier) Get(ctx context.Context, keys []string) ([][]byte, error) {
 	entries := make([][]byte, len(keys))
@@ -35,8 +37,7 @@ func (t *Tier) Get(ctx context.Context, keys []string) ([][]byte, error) {
 			// One byte more than there can be shows that there is too much.
 			gets[i] = t.client.B().Getrange().Key(t.key("entry", key)).Start(0).End(int64(t.options.MaxEntryBytes) + 1).Build()
 		}
-		replies := t.client.DoMulti(ctx, gets...)
-		return replies, firstError(replies)
+		return t.send(ctx, gets)
 	})
 	for i := range replies {
 		if framed, err := replies[i].AsBytes(); err == nil {
@@ -62,7 +63,8 @@ func (t *Tier) Set(ctx context.Context, entries []cacheruntime.SharedEntry) erro
 		return nil
 	}
 	_, err := forEntries(ctx, t, "storing entries", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, firstError(t.client.DoMulti(ctx, sets...))
+		_, err := t.send(ctx, sets)
+		return struct{}{}, err
 	})
 	return err
 }
@@ -73,7 +75,11 @@ func (t *Tier) Lock(ctx context.Context, key, token string, ttl time.Duration) (
 		return false, fmt.Errorf("redis: a lock for %v", ttl)
 	}
 	return forEntries(ctx, t, "taking a lock", func(ctx context.Context) (bool, error) {
-		err := t.client.Do(ctx, t.client.B().Set().Key(t.key("lock", key)).Value(token).Nx().
+		if err := t.admit(ctx, 1); err != nil {
+			return false, err
+		}
+		defer t.entries.Release(1)
+		err := t.client.Do(context.WithoutCancel(ctx), t.client.B().Set().Key(t.key("lock", key)).Value(token).Nx().
 			PxMilliseconds(milliseconds(ttl)).Build()).Error()
 		if rueidis.IsRedisNil(err) {
 			return false, nil
@@ -86,7 +92,11 @@ func (t *Tier) Lock(ctx context.Context, key, token string, ttl time.Duration) (
 // entries.
 func (t *Tier) Unlock(ctx context.Context, key, token string) error {
 	_, err := forEntries(ctx, t, "giving a lock back", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, unlock.Exec(ctx, t.client, []string{t.key("lock", key)}, []string{token}).Error()
+		if err := t.admit(ctx, 1); err != nil {
+			return struct{}{}, err
+		}
+		defer t.entries.Release(1)
+		return struct{}{}, unlock.Exec(context.WithoutCancel(ctx), t.client, []string{t.key("lock", key)}, []string{token}).Error()
 	})
 	return err
 }
@@ -98,18 +108,7 @@ func forEntries[T any](ctx context.Context, t *Tier, doing string, f func(contex
 	if err != nil {
 		return none, ErrLeftAlone
 	}
-	value, err := call(ctx, t, t.options.Timeout, func(ctx context.Context) (T, error) {
-		select {
-		case t.entries <- struct{}{}:
-		case <-ctx.Done():
-			return none, ctx.Err()
-		}
-		defer func() { <-t.entries }()
-		if t.breaker.State() == gobreaker.StateOpen {
-			return none, ErrLeftAlone // by now: those that were waited for have failed
-		}
-		return f(ctx)
-	})
+	value, err := call(ctx, t, t.options.Timeout, f)
 	report(err)
 	if err == ErrLeftAlone {
 		return none, err
@@ -118,6 +117,36 @@ func forEntries[T any](ctx context.Context, t *Tier, doing string, f func(contex
 		err = t.explain(doing, err)
 	}
 	return value, err
+}
+
+// admit waits until as many commands for entries may be sent. Whoever sends them gives
+// their number back to t.entries when they are answered, even if nobody waits for that any
+// more: until then they stand in the client's queue. So the client must not learn that
+// the caller has left.
+func (t *Tier) admit(ctx context.Context, commands int64) error {
+	if err := t.entries.Acquire(ctx, commands); err != nil {
+		return err
+	}
+	if t.breaker.State() == gobreaker.StateOpen {
+		t.entries.Release(commands)
+		return ErrLeftAlone // by now: those that were waited for have failed
+	}
+	return nil
+}
+
+// send sends commands for entries, one chunk after the other until nobody waits for them
+// any more. It returns as many replies as it has got, and the first error.
+func (t *Tier) send(ctx context.Context, commands []rueidis.Completed) (replies []rueidis.RedisResult, first error) {
+	for some := range slices.Chunk(commands, chunk) {
+		if err := t.admit(ctx, int64(len(some))); err != nil {
+			return replies, err
+		}
+		got := t.client.DoMulti(context.WithoutCancel(ctx), some...) // see admit
+		t.entries.Release(int64(len(some)))
+		replies = append(replies, got...)
+		first = cmp.Or(first, firstError(got))
+	}
+	return replies, first
 }
 
 // firstError returns the first error among replies. That a key is of another type is

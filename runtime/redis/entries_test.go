@@ -7,6 +7,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -354,7 +355,7 @@ func TestCallsOfAServerThatHangsAreBounded(t *testing.T) {
 		})
 	}
 	all.Wait()
-	redistest.Until(t, "calls that nobody waits for are over", func() bool { return runtime.NumGoroutine() < maxCalls+500 })
+	redistest.Until(t, "calls that nobody waits for are over", func() bool { return runtime.NumGoroutine() < maxCommands+500 })
 }
 
 // That callers give up is no failure of Redis.
@@ -425,5 +426,99 @@ func TestManyEntries(t *testing.T) {
 		if string(entry) != keys[i] {
 			t.Fatalf("%s: %q", keys[i], entry)
 		}
+	}
+}
+
+// oneConnection makes all pipelined commands of a client share a connection.
+func oneConnection(o *Options) { o.ClientOption.PipelineMultiplex = -1 }
+
+// What a batch has on its way is bounded, and so is what all have together, by commands:
+// a large one keeps neither the others waiting nor the server busy when nobody waits.
+func TestBatchesAreSentInChunks(t *testing.T) {
+	for _, test := range []struct{ batches, least, most int }{
+		{1, chunk, chunk},
+		{20, chunk + 1, maxCommands},
+	} {
+		t.Run(fmt.Sprint(test.batches), func(t *testing.T) {
+			s := redistest.Start(t)
+			tier := open(t, s, oneConnection, func(o *Options) { o.Timeout = 500 * time.Millisecond })
+			keys := make([]string, 1000)
+			for i := range keys {
+				keys[i] = fmt.Sprint(i)
+			}
+			s.Do("CONFIG", "RESETSTAT")
+			s.Pause()
+			defer s.Resume()
+			var all sync.WaitGroup
+			for range test.batches {
+				all.Go(func() {
+					if _, err := tier.Get(t.Context(), keys); err == nil {
+						t.Error("an answer from a server that hangs")
+					}
+				})
+			}
+			all.Wait()
+			s.Resume()
+			redistest.Until(t, "an answer behind all that was sent", func() bool {
+				return tier.Set(t.Context(), []cacheruntime.SharedEntry{{Key: "k", Entry: []byte("v"), TTL: time.Minute}}) == nil
+			})
+			_, stats, _ := strings.Cut(s.Do("INFO", "commandstats").(string), "cmdstat_getrange:calls=")
+			stats, _, _ = strings.Cut(stats, ",")
+			if n, err := strconv.Atoi(stats); err != nil || n < test.least || n > test.most {
+				t.Errorf("%q commands were sent (%v), want %d to %d", stats, err, test.least, test.most)
+			}
+		})
+	}
+}
+
+// Whatever holds up entries does not hold up the log.
+func TestTheLogDoesNotWaitForEntries(t *testing.T) {
+	s := redistest.Start(t)
+	tier := open(t, s, oneConnection, func(o *Options) { o.Timeout = 100 * time.Millisecond })
+	at := mustSnapshot(t, tier, 0).At
+
+	// A command that blocks, but is pipelined: all behind it wait.
+	blocked := make(chan error, 1)
+	go func() {
+		blocked <- tier.client.Do(context.Background(), tier.client.B().Arbitrary("BLPOP").Keys("list").Args("0").Build()).Error()
+	}()
+	redistest.Until(t, "a connection that is blocked", func() bool {
+		return strings.Contains(s.Do("INFO", "clients").(string), "blocked_clients:1\r")
+	})
+	defer func() {
+		s.Do("RPUSH", "list", "x")
+		if err := <-blocked; err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := tier.Get(t.Context(), []string{"k"}); !errors.Is(err, ErrTimeout) {
+		t.Fatalf("entries do not wait: %v", err)
+	}
+	r := record(1)
+	r.Mark = mark(2)
+	reply := mustAppend(t, tier, at, r)
+	if got := mustProve(t, tier, at); !got.Known || got.Head != reply.Head {
+		t.Errorf("%+v", got)
+	}
+	if got := mustSnapshot(t, tier, 0); got.At != reply.Head || len(got.Marks) != 1 {
+		t.Errorf("%+v", got.At)
+	}
+}
+
+// Commands that a server which hangs has not answered do not keep a tier from being closed.
+func TestCloseOfATierWhoseServerHangs(t *testing.T) {
+	s := redistest.Start(t)
+	tier, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test", LogTimeout: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Pause()
+	defer s.Resume()
+	if _, err := tier.Get(t.Context(), []string{"k"}); !errors.Is(err, ErrTimeout) {
+		t.Error(err)
+	}
+	start := time.Now()
+	if err := tier.Close(); err != nil || time.Since(start) > 5*time.Second {
+		t.Errorf("closing took %v: %v", time.Since(start), err)
 	}
 }

@@ -93,8 +93,8 @@ func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.Log
 // Redis carries them out together if it receives them together, as it mostly does. A
 // transaction would see to it, but is refused when the memory limit is reached.
 func (t *Tier) trySnapshot(ctx context.Context, condemned uint64) (snapshot cacheruntime.LogSnapshot, ok bool, err error) {
-	b := t.client.B()
-	replies := t.client.DoMulti(ctx,
+	b := t.logs.B()
+	replies := t.logs.DoMulti(ctx,
 		// A connection of its own, as a blocking command has it, is not held up by the
 		// many bytes to come.
 		b.Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.log))).Keys(t.log...).
@@ -112,7 +112,7 @@ func (t *Tier) trySnapshot(ctx context.Context, condemned uint64) (snapshot cach
 // Wait waits for records after from, for two seconds at most; see [cacheruntime.Shared].
 func (t *Tier) Wait(ctx context.Context, from cacheruntime.LogPosition) error {
 	_, err := call(ctx, t, waitFor+t.options.LogTimeout, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, t.client.Do(ctx, t.client.B().Xread().Count(1).Block(waitFor.Milliseconds()).Streams().
+		return struct{}{}, t.logs.Do(ctx, t.logs.B().Xread().Count(1).Block(waitFor.Milliseconds()).Streams().
 			Key(t.log[0]).Id(strconv.FormatUint(from.Number, 10)+"-0").Build().UnblockOnCancel()).Error()
 	})
 	if err == nil || rueidis.IsRedisNil(err) {
@@ -133,7 +133,7 @@ func candidate() []string {
 // reply runs a script that tells what is new.
 func (t *Tier) reply(ctx context.Context, doing string, script *rueidis.Lua, from cacheruntime.LogPosition, args []string) (cacheruntime.LogReply, error) {
 	reply, err := call(ctx, t, t.options.LogTimeout, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
-		return script.Exec(ctx, t.client, t.log, args).ToArray()
+		return script.Exec(ctx, t.logs, t.log, args).ToArray()
 	})
 	if rueidis.IsRedisNil(err) {
 		return cacheruntime.LogReply{}, nil

@@ -36,7 +36,9 @@ type Options struct {
 	ClientOption rueidis.ClientOption
 
 	// Client is a client of the application's own, in place of all the above. It must
-	// not be closed before the tier, and is not closed by it. If it sends commands to
+	// not be closed before the tier, and is not closed by it. A tier without one makes two,
+	// so that the log does not wait behind entries on their way; on a client of the
+	// application's own it waits behind them, and behind whatever else is sent by it. If it sends commands to
 	// replicas, those that are not read-only must not be among them.
 	Client rueidis.Client
 

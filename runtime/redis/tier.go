@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/sony/gobreaker/v2"
+	"golang.org/x/sync/semaphore"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
@@ -30,23 +31,27 @@ const (
 	failuresToLeaveAlone = 5
 	leaveAloneFor        = time.Second
 
-	// maxCalls is how many calls for entries can be on their way. It is less than
+	// maxCommands is how many commands for entries can be on their way. It is less than
 	// what fits into the client's queue for one connection, where callers would wait
 	// without regard to their contexts.
-	maxCalls = 512
+	maxCommands = 512
+	// chunk is how many commands of a batch are sent together, so that one batch does not
+	// keep all others waiting.
+	chunk = 64
 )
 
 // A Tier is what caches share, in Redis. All methods are safe for concurrent use, but
 // for Close, which is called when no other is running.
 type Tier struct {
 	options Options
-	client  rueidis.Client
-	owned   bool // the client is to be closed
+	client  rueidis.Client // for entries
+	logs    rueidis.Client // for the log, which need not wait for entries; the same if it is the application's
+	owned   bool           // the clients are to be closed
 	scripts scripts
 	log     []string // keys: the stream, the table, the marks
 
-	calls   sync.WaitGroup // of the client, also those that nobody waits for any more
-	entries chan struct{}  // holds one for each call for entries
+	calls   sync.WaitGroup      // of the client, also those that nobody waits for any more
+	entries *semaphore.Weighted // of the commands for entries
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	taken atomic.Bool // it belongs to a cache, or is closed
@@ -62,10 +67,10 @@ func Open(ctx context.Context, options Options) (*Tier, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
-	t := &Tier{options: options, client: options.Client, scripts: logScripts(format, cacheruntime.SharedTableSize)}
+	t := &Tier{options: options, client: options.Client, logs: options.Client, scripts: logScripts(format, cacheruntime.SharedTableSize)}
 	key := "{" + options.Namespace + "}:"
 	t.log = []string{key + "log", key + "table", key + "marks"}
-	t.entries = make(chan struct{}, maxCalls)
+	t.entries = semaphore.NewWeighted(maxCommands)
 	t.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:      leaveAloneFor,
 		ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= failuresToLeaveAlone },
@@ -73,11 +78,14 @@ func Open(ctx context.Context, options Options) (*Tier, error) {
 		IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) || err == ErrLeftAlone },
 	})
 	if t.client == nil {
-		client, err := newClient(ctx, options.ClientOption)
-		if err != nil {
-			return nil, t.explain("connecting to "+strings.Join(options.InitAddress, ", "), err)
+		for _, client := range []*rueidis.Client{&t.client, &t.logs} {
+			made, err := newClient(ctx, options.ClientOption)
+			if err != nil {
+				err = t.explain("connecting to "+strings.Join(options.InitAddress, ", "), err)
+				return nil, errors.Join(err, t.Close())
+			}
+			*client, t.owned = made, true
 		}
-		t.client, t.owned = client, true
 	}
 	if err := t.checkServers(ctx); err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -153,12 +161,15 @@ func (t *Tier) Claim() error {
 	return nil
 }
 
-// Close closes the client, unless it is the application's own, and waits for calls that
+// Close closes the clients, unless they are the application's own, and waits for calls that
 // are still on their way.
 func (t *Tier) Close() error {
 	t.taken.Store(true)
 	if t.owned {
 		t.client.Close()
+		if t.logs != nil {
+			t.logs.Close()
+		}
 	}
 	t.calls.Wait()
 	return nil
