@@ -21,6 +21,12 @@
 // invalidates a handful; the table grows to 8 MiB with the first invalidations; a mark
 // is as large as a record. They have no TTL.
 //
+// The largest record there can be, of 2048 slots, with a mark of as many and the ends of 256
+// others, takes about 25 KB. Where every write is as large as that the log grows to
+// LogLength times as much: 2.5 GB with the default, so set a smaller one there. All marks
+// together have 2^18 slots, which is 1 MiB, and there are 16,384 at most, of about 100 bytes
+// more each.
+//
 // Entries are one key each, spread over all hash slots, and have a TTL, of
 // [Options.MaxTTL] at most. So maxmemory-policy has to be one of the volatile policies, or
 // noeviction: any that evicts all keys alike may evict the log, with which every entry
@@ -31,6 +37,8 @@
 // anything else. After a flush, a restart, a failover, an eviction, or when anything
 // else has been at one of the keys, the log begins a new epoch. Nothing stale is
 // served then, but for a while everything is loaded again.
+// Attaching the first replica to a server that has had none begins an epoch as well, as Redis
+// then begins a new history.
 //
 // # What it costs
 //

@@ -725,6 +725,51 @@ func TestFailover(t *testing.T) {
 }
 
 // A primary that cannot reach enough replicas may have been replaced.
+// Attaching the first replica begins an epoch: Redis begins another history then. The
+// second one does not.
+func TestFirstReplica(t *testing.T) {
+	primary := startServer(t, "--repl-diskless-sync-delay", "0")
+	tier := open(t, primary)
+	before := mustSnapshot(t, tier, 0).At
+	for i, want := range []bool{true, false} {
+		replica := startServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(primary.port))
+		eventually(t, "a replica", func() bool { return strings.Contains(replica.text("INFO", "replication"), "master_link_status:up") })
+		at := mustSnapshot(t, tier, 0).At
+		if began := at.Epoch != before.Epoch; began != want {
+			t.Errorf("replica %d: a new epoch: %v, want %v", i+1, began, want)
+		}
+		before = at
+	}
+}
+
+// The memory of a log of the largest records is what the package comment says.
+func TestMemoryOfTheLargestRecords(t *testing.T) {
+	s := startServer(t)
+	tier := open(t, s, func(o *Options) { o.LogLength = 100 })
+	at := mustSnapshot(t, tier, 0).At
+	var last cacheruntime.LogID
+	for range 300 {
+		r := record(slotsFrom(0, maxSlots)...)
+		r.Mark = mark(slotsFrom(1, maxSlots)...)
+		for range maxReleases {
+			r.Release = append(r.Release, cacheruntime.LogRelease{ID: newID()})
+		}
+		r.Release[0].ID, last = last, r.Mark.ID
+		if body, err := encodeBody(r); err != nil || prefixSize+len(body) != maxRecordSize {
+			t.Fatalf("%d bytes, want %d: %v", prefixSize+len(body), maxRecordSize, err)
+		}
+		at = mustAppend(t, tier, at, r).Head
+	}
+	n, err1 := s.do("XLEN", "{test}:log").AsInt64()
+	bytes, err2 := s.do("MEMORY", "USAGE", "{test}:log", "SAMPLES", "0").AsInt64()
+	if err1 != nil || err2 != nil || n < 100 || n > 200 {
+		t.Fatalf("%d records: %v, %v", n, err1, err2)
+	}
+	if each := bytes / n; each < int64(maxRecordSize) || each > 26_000 {
+		t.Errorf("%d bytes for each of %d records", each, n)
+	}
+}
+
 func TestTooFewReplicas(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)

@@ -53,7 +53,10 @@ type Options struct {
 	LogTimeout time.Duration
 
 	// LogLength is how many records the log keeps, or some more. The default is 100,000,
-	// the least 100. A process that falls further behind reads the table again.
+	// the least 100. A process that falls further behind cannot tell what it has missed, and
+	// ends the epoch: all processes load everything again. So the log has to have room for
+	// what all of them write while one does not follow; for its memory see the package
+	// comment.
 	LogLength int
 
 	// MaxEntryBytes is the size of the largest entry that is stored or read. Larger
