@@ -2,7 +2,7 @@
 
 // The race detector makes pools forget.
 
-package redis
+package redis_test
 
 import (
 	"testing"
