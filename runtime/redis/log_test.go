@@ -767,6 +767,7 @@ func TestMemoryOfTheLargestRecords(t *testing.T) {
 	}
 }
 
+// A primary that cannot reach enough replicas may have been replaced.
 func TestTooFewReplicas(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
