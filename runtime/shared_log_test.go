@@ -48,7 +48,8 @@ func TestSharedStampBeforeAGap(t *testing.T) {
 		if got := a.getOuter(1); got != 1 {
 			t.Fatalf("got %d: not from the cache", got)
 		}
-		pass(5 * time.Second)
+		a.tier.SetFaults(cachetest.Faults{})
+		pass(2 * bound)
 		if got := a.getOuter(1); got != 2 {
 			t.Errorf("got %d: what was loaded with a read of before a write is stored as of after it", got)
 		}
@@ -75,10 +76,9 @@ func TestSharedBound(t *testing.T) {
 			a.tier.SetFaults(cachetest.Faults{Request: only(lost, "Prove", "Wait")})
 		}, nil},
 		{"answered late when it wrote", func(a, _ *member) {
-			a.tier.SetFaults(cachetest.Faults{Reply: only(late(bound*3/4), "Append")})
+			a.tier.SetFaults(cachetest.Faults{Request: only(lost, "Prove", "Wait"), Reply: only(late(bound*3/4), "Append")})
 			go a.write(2)
 			a.calls("Append")
-			a.tier.SetFaults(cachetest.Faults{Request: only(lost, "Prove", "Wait")})
 		}, nil},
 		{"told a part", func(a, b *member) {
 			// It asks once when the write has returned, and is told of the first record.

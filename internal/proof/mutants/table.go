@@ -587,13 +587,6 @@ var Table = []Mutant{
 		Run:     "^(TestSharedForgedReplies)$",
 	},
 	{
-		Name:    "position-forgotten",
-		Rule:    "A position that the log does not know is no place to go on from: the table is read again.",
-		Patches: []weave.Patch{at("log.go", "case !reply.Known && from == l.at:", "case false:")},
-		Package: Runtime,
-		Run:     "^(TestSharedBound)$",
-	},
-	{
 		Name:    "malformed-kept",
 		Rule:    "A log that is malformed is ended.",
 		Patches: []weave.Patch{at("log.go", "			l.lose(l.at.Epoch)\n		}\n		if l.down", "		}\n		if l.down")},
@@ -868,6 +861,7 @@ var NoFaults = []Harmless{
 	{"Invalidating twice", "A word is raised to a newer clock: it costs a load."},
 	{"Two tags in one word", "An invalidation of either costs a load of what depends on the other."},
 	{"An entry lost or overwritten", "The cache may always forget."},
+	{"Going on from a position that a shared log does not know", "No records come with it, and a log that is ahead without records is malformed: it is ended just the same."},
 	{"Taking the mark of a record out without its number, in a log that is shared", "The record that ends a mark invalidates the same slots; one that is given back for a write that was refused has nothing to hide."},
 	{"Across processes, comparing a position's number and not its id", "That a server was restarted or replaced is noticed anyhow, and begins a new epoch."},
 	{"Keeping the epoch when the log does not know a position that was trimmed", "Reading the table again is enough: nothing was lost but records that it contains."},
