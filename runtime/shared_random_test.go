@@ -82,7 +82,7 @@ func (f *randomFault) disturb(m *memoryTier) {
 // written before, nor what another one has written, and delivered, longer ago than the
 // bound. When it is over every process is current again, and serves hits.
 func TestNothingStaleUnderRandomFaults(t *testing.T) {
-	for seed := range uint64(2) {
+	for seed := range uint64(1) {
 		for _, bound := range []time.Duration{0, 100 * time.Millisecond, time.Second} {
 			t.Run(fmt.Sprint(bound, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { randomRun(t, seed, bound) })
