@@ -495,9 +495,9 @@ func (l *sharedLog) addMark(m LogMark) {
 }
 
 // lose gives the table up: nothing is served until another one is there and proven
-// current by a reply to a question that was asked of it. So what this process appends
-// meanwhile, to an epoch that it has yet to read, need not be kept. If an epoch is
-// condemned the log is to begin another one. l.mu is held.
+// current by a reply to a question that was asked of it. What this process appends
+// meanwhile it appends again: see tell. If an epoch is condemned the log is to begin
+// another one. l.mu is held.
 func (l *sharedLog) lose(condemned uint64) {
 	if condemned != 0 {
 		l.condemned = condemned

@@ -286,23 +286,25 @@ func loseEpoch(a, b *member) {
 	a.calls("Snapshot")
 }
 
-// While its table is lost, a process serves nothing: not even what it writes itself is
-// entered.
+// While its table is lost, a process serves nothing, though what it was told last is
+// younger than D.
 func TestSharedLostTable(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		a, b := s.join(), s.join()
 		a.expectHits(1)
+		a.expectHits(2)
 		a.tier.SetFaults(cachetest.Faults{Reply: only(late(bound/2), "Snapshot")})
 		s.shared.Flush()
-		b.write(9)
+		b.write(1)
 		a.calls("Snapshot")
-		a.write(1)
 		a.expect(1)
+		a.write(2)
+		a.expect(2)
 	})
 }
 
-// A snapshot proves nothing: it may be older than a record of this process.
-func TestSharedSnapshotIsNoProof(t *testing.T) {
+// Nor does it when the snapshot is there: that may be older than what it has written.
+func TestSharedOwnWriteWithoutATable(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		a, b := s.join(), s.join()
 		loseEpoch(a, b)
@@ -434,9 +436,9 @@ func TestSharedClose(t *testing.T) {
 
 const fullLease = 10 * time.Second
 
-func (s *site) joinGuarded() *member {
+func (s *site) joinGuarded(options ...cacheruntime.Option) *member {
 	s.t.Helper()
-	return s.join(cacheruntime.WithGuardedWrites(fullLease))
+	return s.join(append(options, cacheruntime.WithGuardedWrites(fullLease))...)
 }
 
 func (m *member) mustBegin(id int64) (end func(error)) {
@@ -488,20 +490,26 @@ func TestSharedMarksOfALostLog(t *testing.T) {
 
 // Until they are there, nothing is served.
 func TestSharedNoHitsBeforeMarks(t *testing.T) {
-	onSite(t, func(t *testing.T, s *site) {
-		a, b := s.joinGuarded(), s.joinGuarded()
-		end := b.mustBegin(1)
-		pass(bound)
-		b.tier.Stall()
-		a.tier.SetFaults(cachetest.Faults{Request: only(late(bound), "Append")})
-		s.shared.Flush()
-		a.calls("Append") // of the mark
-		a.tier.SetFaults(cachetest.Faults{})
-		a.cache.Invalidate(t.Context(), rowTag(2)) // which proves the table
-		a.expectNoHit(1)
-		b.tier.Heal()
-		end(nil)
-	})
+	for name, d := range map[string]time.Duration{"none": 0, "bounded": bound} {
+		t.Run(name, func(t *testing.T) {
+			onSite(t, func(t *testing.T, s *site) {
+				at := cacheruntime.WithMaxStaleness(d)
+				a, b := s.joinGuarded(at), s.joinGuarded(at)
+				a.expectHits(2)
+				end := b.mustBegin(1)
+				pass(bound)
+				b.tier.Stall()
+				a.tier.SetFaults(cachetest.Faults{Request: only(late(bound), "Append")})
+				s.shared.Flush()
+				a.calls("Append") // of the mark
+				a.tier.SetFaults(cachetest.Faults{})
+				a.cache.Invalidate(t.Context(), rowTag(2))
+				a.expectNoHit(1)
+				b.tier.Heal()
+				end(nil)
+			})
+		})
+	}
 }
 
 // The lease of a writer that has died is ended in the log, by whoever is there.

@@ -652,18 +652,8 @@ var Table = []Mutant{
 		Run:     "^(TestSharedBound)$",
 	},
 	{
-		Name: "snapshot-as-proof",
-		Rule: "A snapshot proves nothing: it may be older than an own record.",
-		Patches: []weave.Patch{
-			at("follow.go", "	s, err := l.shared.Snapshot(l.ctx, condemned)\n", "	asked := l.ask()\n	s, err := l.shared.Snapshot(l.ctx, condemned)\n"),
-			at("follow.go", "		if err = l.install(&s); err == nil && last != 0 && last != s.At.Epoch {\n", "		if err = l.install(&s); err == nil {\n			l.proved(asked)\n		}\n		if err == nil && last != 0 && last != s.At.Epoch {\n"),
-		},
-		Package: Runtime,
-		Run:     "^(TestSharedSnapshotIsNoProof)$",
-	},
-	{
 		Name:    "lost-table-served",
-		Rule:    "A table that is lost is served no more: what this process writes is not entered.",
+		Rule:    "A table that is lost is served no more, however young its proof is.",
 		Patches: []weave.Patch{at("log.go", "	l.table.proven.Store(nil)\n", "")},
 		Package: Runtime,
 		Run:     "^(TestSharedLostTable)$",
@@ -861,6 +851,7 @@ var NoFaults = []Harmless{
 	{"Invalidating twice", "A word is raised to a newer clock: it costs a load."},
 	{"Two tags in one word", "An invalidation of either costs a load of what depends on the other."},
 	{"An entry lost or overwritten", "The cache may always forget."},
+	{"Taking the snapshot of a shared log for a proof", "It was asked for when the table had been lost, and what this process appends without one it appends again."},
 	{"Going on from a position that a shared log does not know", "No records come with it, and a log that is ahead without records is malformed: it is ended just the same."},
 	{"Taking the mark of a record out without its number, in a log that is shared", "The record that ends a mark invalidates the same slots; one that is given back for a write that was refused has nothing to hide."},
 	{"Across processes, comparing a position's number and not its id", "That a server was restarted or replaced is noticed anyhow, and begins a new epoch."},
