@@ -13,13 +13,13 @@
 //
 // # What is in Redis
 //
-// The log of a namespace is three keys in one hash slot: a stream of the last
-// [Options.LogLength] records, a table with the position of the last invalidation of
-// each of 2^20 slots, and a hash of the marks of writes in progress. Each is changed
-// together with the others, by a script. A record takes about 60 bytes and 4 for each
-// slot it invalidates, so that the default of 100,000 records is about 10 MB if a write
-// invalidates a handful; the table grows to 8 MiB with the first invalidations; a mark
-// is as large as a record. They have no TTL.
+// The log of a namespace is three keys in one hash slot: {namespace}:log, a stream of the
+// last [Options.LogLength] records; {namespace}:table, a string with the position of the
+// last invalidation of each of 2^20 slots; and {namespace}:marks, a hash of the marks of
+// writes in progress. Each is changed together with the others, by a script. They have no
+// TTL. A record takes about 60 bytes and 4 for each slot it invalidates, so that the default
+// of 100,000 records is about 10 MB if a write invalidates a handful; the table grows to
+// 8 MiB with the first invalidations; a mark is as large as a record.
 //
 // The largest record there can be, of 2048 slots, with a mark of as many and the ends of 256
 // others, takes about 25 KB. Where every write is as large as that the log grows to
@@ -27,11 +27,15 @@
 // together have 2^18 slots, which is 1 MiB, and there are 16,384 at most, of about 100 bytes
 // more each.
 //
-// Entries are one key each, spread over all hash slots, and have a TTL, of
-// [Options.MaxTTL] at most. So maxmemory-policy has to be one of the volatile policies, or
-// noeviction: any that evicts all keys alike may evict the log, with which every entry
-// becomes useless. [Open] refuses them. Records are appended even if the memory limit is
-// reached: one that is missing costs more than it takes.
+// Entries are strings, of one key each: namespace:entry:{hash}key, of which hash is 16
+// hexadecimal digits that spread them over all hash slots, and key is binary. The locks of
+// cacheruntime.WithSharedFlights are namespace:lock:{hash}key. All these have a TTL, entries
+// one of [Options.MaxTTL] at most.
+//
+// So maxmemory-policy has to be one of the volatile policies, or noeviction: any that evicts
+// all keys alike may evict the log, with which every entry becomes useless. [Open] refuses
+// them. Records are appended even if the memory limit is reached: one that is missing costs
+// more than it takes.
 //
 // Every script compares log, table, marks and server with each other before it does
 // anything else. After a flush, a restart, a failover, an eviction, or when anything
@@ -56,11 +60,16 @@
 //
 //	~{namespace}:* ~namespace:*
 //
-// and the commands
+// (with a backslash before each of *?[\ in the namespace) and the commands
 //
 //	+info +evalsha +eval +xread +getrange +set
 //	+get +del +strlen +setrange +hget +hset +hdel +hlen +hgetall +xadd +xrange +xrevrange
-//	+client|unblock +hello +ping +cluster|slots +cluster|shards
+//	+client|unblock +hello +ping
 //
-// of which the second line is what the scripts call, and +select with [Options.SelectDB].
+// of which the second line is what the scripts call; on a cluster also
+//
+//	+cluster|slots +cluster|shards +asking
+//
+// +readonly there if ClientOption.SendToReplicas is set, +select with [Options.SelectDB], and
+// +role with sentinels. [Open] names what is missing, of all but the last three.
 package redis

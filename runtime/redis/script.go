@@ -23,7 +23,7 @@ type scripts struct {
 // only, and while that has the replicas it is told to need. They may be run when the
 // memory limit is reached: a record that is missing costs more than it takes.
 func logScripts(format, slots int) scripts {
-	begin := "#!lua flags=allow-oom\n" + fmt.Sprintf(
+	begin := beginning + fmt.Sprintf(
 		"local FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARKED, MAX_RECORDS, MAX_REPLY = %d, %d, %d, %d, %d, %d, %d, %d, %d\n",
 		format, slots, headerSize, maxSlots, maxRecordSize, maxMarks, maxMarked, maxRecords, maxReply) + readScript("prelude")
 	return scripts{
@@ -33,8 +33,14 @@ func logScripts(format, slots int) scripts {
 	}
 }
 
+// beginning is what all scripts begin with that change anything.
+var beginning = "#!lua flags=allow-oom\n" + readScript("call")
+
 // unlock gives a lock back.
-var unlock = rueidis.NewLuaScript(readScript("unlock"))
+var unlock = rueidis.NewLuaScript(beginning + readScript("unlock"))
+
+// permissions tells which commands the user may call.
+var permissions = readScript("permissions")
 
 func readScript(name string) string {
 	text, err := scriptFiles.ReadFile(path.Join("scripts", name+".lua"))

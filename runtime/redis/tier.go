@@ -103,14 +103,23 @@ func (t *Tier) checkServers(ctx context.Context) error {
 		info, err := call(ctx, t, t.options.LogTimeout, func(ctx context.Context) (string, error) {
 			return node.Do(ctx, node.B().Info().Build()).ToString()
 		})
-		var refused *rueidis.RedisError
+		var replied *rueidis.RedisError
 		switch {
 		case err == nil:
 			asked++
 			if err := checkInfo(address, info); err != nil {
 				return err
 			}
-		case errors.As(err, &refused):
+			if err := t.checkPermissions(ctx, address, node, infoField(info, "redis_mode") == "cluster"); err != nil {
+				return err
+			}
+		case refused(err):
+			// Maybe not that alone.
+			if err := t.checkPermissions(ctx, address, node, false); err != nil {
+				return err
+			}
+			return t.explain("asking "+address+" for INFO", err)
+		case errors.As(err, &replied):
 			return t.explain("asking "+address+" for INFO", err)
 		default:
 			// A node that is down must not keep a process from starting, if it is not
@@ -215,21 +224,16 @@ func call[T any](ctx context.Context, t *Tier, limit time.Duration, f func(conte
 	}
 }
 
-// commands are what a user of Redis needs to be allowed.
-const commands = "+info +evalsha +eval +xread +getrange +set " +
-	"+get +del +strlen +setrange +hget +hset +hdel +hlen +hgetall +xadd +xrange +xrevrange " +
-	"+client|unblock +hello +ping +cluster|slots +cluster|shards"
-
 // explain says what an error of Redis means, and what was being done.
 func (t *Tier) explain(doing string, err error) error {
-	refused, ok := rueidis.IsRedisErr(err)
+	reply, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		if strings.Contains(err.Error(), "unknown message type") {
 			err = fmt.Errorf("%w: is this a Redis, and one that does not want TLS?", err)
 		}
 		return fmt.Errorf("redis: %s: %w", doing, err)
 	}
-	text := refused.Error()
+	text := reply.Error()
 	code, rest, _ := strings.Cut(text, " ")
 	switch {
 	case code == "CGMALFORMED":
@@ -245,9 +249,8 @@ func (t *Tier) explain(doing string, err error) error {
 	case code == "CGREPLICA" || code == "READONLY":
 		return fmt.Errorf("redis: %s: commands of the log go to a replica, which cannot prove anything; "+
 			"connect to the primary, and send none but read-only commands to replicas: %w", doing, err)
-	case code == "NOPERM" || strings.Contains(text, "user executing the script") || strings.Contains(text, "ACL failure"):
-		return fmt.Errorf("redis: %s: %w; the user needs the keys ~{%s}:* ~%s:* and the commands %s",
-			doing, err, t.options.Namespace, t.options.Namespace, commands)
+	case refused(err):
+		return fmt.Errorf("redis: %s: %w (what a user needs is in the documentation of package redis, under Permissions)", doing, err)
 	}
 	return fmt.Errorf("redis: %s: %w", doing, err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -95,19 +94,7 @@ func TestOpenRefuses(t *testing.T) {
 		open(t, redistest.Start(t, "--maxmemory-policy", policy))
 	}
 
-	s := redistest.Start(t)
-	s.Do("ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all", "-info")
-	_, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Username: "narrow", Password: "secret", Namespace: "test"})
-	if err == nil || !strings.Contains(err.Error(), "~{test}:*") || !strings.Contains(err.Error(), commands) {
-		t.Errorf("without INFO: %v", err)
-	}
-	s.Do("ACL", "SETUSER", "narrow", "+info", "-getrange")
-	_, err = Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Username: "narrow", Password: "secret", Namespace: "test"})
-	if err == nil || !strings.Contains(err.Error(), commands) {
-		t.Errorf("without a command of the scripts: %v", err)
-	}
-
-	_, err = Open(t.Context(), Options{InitAddress: []string{"127.0.0.1:1"}, Namespace: "test"})
+	_, err := Open(t.Context(), Options{InitAddress: []string{"127.0.0.1:1"}, Namespace: "test"})
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("with no server: %v", err)
 	}
@@ -256,24 +243,6 @@ func TestCheckInfo(t *testing.T) {
 	}
 }
 
-// The documented permissions are enough, for everything.
-func TestPermissions(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	s.Do(append([]string{"ACL", "SETUSER", "narrow", "on", ">secret", "~{test}:*", "~test:*", "resetchannels", "-@all"}, strings.Fields(commands)...)...)
-	tier := open(t, s, func(o *Options) { o.Username, o.Password = "narrow", "secret" })
-	exercise(t, tier)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := tier.Wait(ctx, cacheruntime.LogPosition{Number: 1 << 40}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("waiting: %v", err)
-	}
-	redistest.Until(t, "no client is blocked", func() bool { return s.Info("blocked_clients") == "0" })
-	if denied := fmt.Sprint(s.Do("ACL", "LOG")); strings.Contains(denied, "narrow") {
-		t.Errorf("denied: %s", denied)
-	}
-}
-
 // exercise uses everything that a tier has.
 func exercise(t *testing.T, tier *Tier) {
 	t.Helper()
@@ -354,6 +323,7 @@ func TestReplicasAreAskedForEntriesAlone(t *testing.T) {
 		o.ClientOption.SendToReplicas = all
 		o.ClientOption.Standalone.ReplicaAddress = []string{replica.Addr()}
 	})
+	replica.Do("CONFIG", "RESETSTAT") // Open asks every server what it is
 	at := mustSnapshot(t, tier, 0).At
 	r := record(1)
 	mustAppend(t, tier, at, r)
@@ -414,6 +384,21 @@ func TestCluster(t *testing.T) {
 	}
 	if used < 2 {
 		t.Errorf("entries are on %d of %d nodes", used, len(nodes))
+	}
+
+	// The documented permissions are enough, on each node.
+	for _, node := range nodes {
+		node.Do(setUser(permissionsInDoc(t)...)...)
+	}
+	narrow := func(o *Options) { o.Username, o.Password = "narrow", "secret" }
+	exercise(t, open(t, nodes[0], narrow, func(o *Options) { o.Namespace = "other" }))
+	for _, lacks := range []string{"+cluster|slots", "+cluster|shards", "+asking", "+xadd"} {
+		nodes[1].Do(setUser("-" + lacks[1:])...)
+		_, err := Open(t.Context(), Options{InitAddress: []string{nodes[0].Addr()}, Username: "narrow", Password: "secret", Namespace: "other"})
+		if err == nil || !strings.Contains(err.Error(), nodes[1].Addr()+": allow it by ACL SETUSER narrow "+lacks) {
+			t.Errorf("without %s: %v", lacks, err)
+		}
+		nodes[1].Do(setUser(lacks)...)
 	}
 
 	// Each node is checked.

@@ -67,17 +67,20 @@ end
 -- The words come first: should anything fail on the way, some are needlessly high, and
 -- what does not fit any more is seen by the next script.
 h.pos = h.pos + 1
-local word = pack('<I8', h.pos)
-for _, slots in ipairs(invalidated) do
-  for i = 1, #slots, 4 do
-    local slot = unpack('<I4', slots, i)
-    if slot < SIZE then
-      call('SETRANGE', tab, HEADER + 8 * slot, word)
-    else
-      all = true -- it is of a mark that somebody has been at
+local word, set = pack('<I8', h.pos), redis.call -- there may be thousands: call takes longer
+local ok, failed = pcall(function()
+  for _, slots in ipairs(invalidated) do
+    for i = 1, #slots, 4 do
+      local slot = unpack('<I4', slots, i)
+      if slot < SIZE then
+        set('SETRANGE', tab, HEADER + 8 * slot, word)
+      else
+        all = true -- it is of a mark that somebody has been at
+      end
     end
   end
-end
+end)
+if not ok then fail(failed, 'SETRANGE') end
 if all then h.cleared = h.pos end
 for id in pairs(ended) do call('HDEL', marks, id) end
 if mark then call('HSET', marks, mark, value) end

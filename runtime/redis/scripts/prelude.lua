@@ -1,5 +1,5 @@
--- What all scripts of the log begin with. Before it stand the shebang line and the
--- constants FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARKED,
+-- What all scripts of the log begin with. Before it stand the shebang line, call.lua and
+-- the constants FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARKED,
 -- MAX_RECORDS and MAX_REPLY, which script.go takes from the Go side.
 --
 -- KEYS   the log (a stream), the table (a string), the marks (a hash)
@@ -14,23 +14,11 @@
 --  56 number of marks (4)  60 of the slots of all marks (4)  64 server (80)
 
 local log, tab, marks = KEYS[1], KEYS[2], KEYS[3]
-local call = redis.call
 local pack, unpack = struct.pack, struct.unpack
 local sub, byte = string.sub, string.byte
 
 local MAGIC = 'cachegen'
 local LAST = 281474976710654 -- the position after it, 2^48 - 1, is the last there can be
-
--- soft calls a command; nil if a key is of another type, which is not an error but
--- somebody else's doing.
-local function soft(...)
-  local r = redis.pcall(...)
-  if type(r) == 'table' and r.err then
-    if string.find(r.err, 'WRONGTYPE', 1, true) then return nil end
-    error(r)
-  end
-  return r
-end
 
 -- field returns what stands behind a name of INFO, of that length, if any.
 local function field(info, name, length)
