@@ -31,13 +31,17 @@ func (t *Tier) Get(ctx context.Context, keys []string) ([][]byte, error) {
 	if len(keys) == 0 {
 		return entries, nil
 	}
+	c, err := t.connected(ctx, t.options.Timeout)
+	if err != nil {
+		return entries, err
+	}
 	replies, err := forEntries(ctx, t, "reading entries", func(ctx context.Context) ([]rueidis.RedisResult, error) {
 		gets := make([]rueidis.Completed, len(keys))
 		for i, key := range keys {
 			// One byte more than there can be shows that there is too much.
-			gets[i] = t.client.B().Getrange().Key(t.key("entry", key)).Start(0).End(int64(t.options.MaxEntryBytes) + 1).Build()
+			gets[i] = c.entries.B().Getrange().Key(t.key("entry", key)).Start(0).End(int64(t.options.MaxEntryBytes) + 1).Build()
 		}
-		return t.send(ctx, gets)
+		return t.send(ctx, c, gets)
 	})
 	for i := range replies {
 		if framed, err := replies[i].AsBytes(); err == nil {
@@ -51,19 +55,23 @@ func (t *Tier) Get(ctx context.Context, keys []string) ([][]byte, error) {
 // [Options.MaxEntryBytes] are not stored, which is no error. It waits for no longer than
 // [Options.Timeout], and returns [ErrLeftAlone] at once after repeated failures.
 func (t *Tier) Set(ctx context.Context, entries []cacheruntime.SharedEntry) error {
+	c, err := t.connected(ctx, t.options.Timeout)
+	if err != nil {
+		return err
+	}
 	var sets []rueidis.Completed
 	for _, e := range entries {
 		if len(e.Entry) > t.options.MaxEntryBytes || e.TTL <= 0 {
 			continue
 		}
-		sets = append(sets, t.client.B().Set().Key(t.key("entry", e.Key)).Value(rueidis.BinaryString(t.frame(e.Entry))).
+		sets = append(sets, c.entries.B().Set().Key(t.key("entry", e.Key)).Value(rueidis.BinaryString(t.frame(e.Entry))).
 			PxMilliseconds(milliseconds(min(e.TTL, t.options.MaxTTL))).Build())
 	}
 	if len(sets) == 0 {
 		return nil
 	}
-	_, err := forEntries(ctx, t, "storing entries", func(ctx context.Context) (struct{}, error) {
-		_, err := t.send(ctx, sets)
+	_, err = forEntries(ctx, t, "storing entries", func(ctx context.Context) (struct{}, error) {
+		_, err := t.send(ctx, c, sets)
 		return struct{}{}, err
 	})
 	return err
@@ -74,12 +82,16 @@ func (t *Tier) Lock(ctx context.Context, key, token string, ttl time.Duration) (
 	if ttl <= 0 {
 		return false, fmt.Errorf("redis: a lock for %v", ttl)
 	}
+	c, err := t.connected(ctx, t.options.Timeout)
+	if err != nil {
+		return false, err
+	}
 	return forEntries(ctx, t, "taking a lock", func(ctx context.Context) (bool, error) {
 		if err := t.admit(ctx, 1); err != nil {
 			return false, err
 		}
 		defer t.entries.Release(1)
-		err := t.client.Do(context.WithoutCancel(ctx), t.client.B().Set().Key(t.key("lock", key)).Value(token).Nx().
+		err := c.entries.Do(context.WithoutCancel(ctx), c.entries.B().Set().Key(t.key("lock", key)).Value(token).Nx().
 			PxMilliseconds(milliseconds(ttl)).Build()).Error()
 		if rueidis.IsRedisNil(err) {
 			return false, nil
@@ -91,12 +103,16 @@ func (t *Tier) Lock(ctx context.Context, key, token string, ttl time.Duration) (
 // Unlock gives a lock back; see [cacheruntime.Shared]. It is left alone together with
 // entries.
 func (t *Tier) Unlock(ctx context.Context, key, token string) error {
-	_, err := forEntries(ctx, t, "giving a lock back", func(ctx context.Context) (struct{}, error) {
+	c, err := t.connected(ctx, t.options.Timeout)
+	if err != nil {
+		return err
+	}
+	_, err = forEntries(ctx, t, "giving a lock back", func(ctx context.Context) (struct{}, error) {
 		if err := t.admit(ctx, 1); err != nil {
 			return struct{}{}, err
 		}
 		defer t.entries.Release(1)
-		return struct{}{}, unlock.Exec(context.WithoutCancel(ctx), t.client, []string{t.key("lock", key)}, []string{token}).Error()
+		return struct{}{}, unlock.Exec(context.WithoutCancel(ctx), c.entries, []string{t.key("lock", key)}, []string{token}).Error()
 	})
 	return err
 }
@@ -136,12 +152,12 @@ func (t *Tier) admit(ctx context.Context, commands int64) error {
 
 // send sends commands for entries, one chunk after the other until nobody waits for them
 // any more. It returns as many replies as it has got, and the first error.
-func (t *Tier) send(ctx context.Context, commands []rueidis.Completed) (replies []rueidis.RedisResult, first error) {
+func (t *Tier) send(ctx context.Context, c *clients, commands []rueidis.Completed) (replies []rueidis.RedisResult, first error) {
 	for some := range slices.Chunk(commands, chunk) {
 		if err := t.admit(ctx, int64(len(some))); err != nil {
 			return replies, err
 		}
-		got := t.client.DoMulti(context.WithoutCancel(ctx), some...) // see admit
+		got := c.entries.DoMulti(context.WithoutCancel(ctx), some...) // see admit
 		t.entries.Release(int64(len(some)))
 		replies = append(replies, got...)
 		first = cmp.Or(first, firstError(got))

@@ -481,7 +481,7 @@ func TestTheLogDoesNotWaitForEntries(t *testing.T) {
 	// A command that blocks, but is pipelined: all behind it wait.
 	blocked := make(chan error, 1)
 	go func() {
-		blocked <- tier.client.Do(context.Background(), tier.client.B().Arbitrary("BLPOP").Keys("list").Args("0").Build()).Error()
+		blocked <- tier.clients.Load().entries.Do(context.Background(), tier.clients.Load().entries.B().Arbitrary("BLPOP").Keys("list").Args("0").Build()).Error()
 	}()
 	redistest.Until(t, "a connection that is blocked", func() bool {
 		return strings.Contains(s.Do("INFO", "clients").(string), "blocked_clients:1\r")

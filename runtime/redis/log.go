@@ -38,7 +38,11 @@ func (t *Tier) Append(ctx context.Context, from cacheruntime.LogPosition, record
 	if err != nil {
 		return cacheruntime.LogReply{}, err
 	}
-	return t.reply(ctx, "appending to the log", t.scripts.append, from, append(candidate(),
+	c, err := t.connected(ctx, t.options.LogTimeout)
+	if err != nil {
+		return cacheruntime.LogReply{}, err
+	}
+	return t.reply(ctx, c, "appending to the log", t.scripts.append, from, append(candidate(),
 		rueidis.BinaryString(appendPosition(nil, from)), strconv.Itoa(int(record.OnlyIf)),
 		strconv.Itoa(t.options.LogLength), rueidis.BinaryString(body)))
 }
@@ -64,7 +68,15 @@ func checkCondition(record cacheruntime.LogRecord) error {
 //
 // It costs one round trip.
 func (t *Tier) Prove(ctx context.Context, from cacheruntime.LogPosition) (cacheruntime.LogReply, error) {
-	return t.reply(ctx, "proving the log", t.scripts.prove, from,
+	c, err := t.connected(ctx, t.options.LogTimeout)
+	if err != nil {
+		return cacheruntime.LogReply{}, err
+	}
+	return t.prove(ctx, c, from)
+}
+
+func (t *Tier) prove(ctx context.Context, c *clients, from cacheruntime.LogPosition) (cacheruntime.LogReply, error) {
+	return t.reply(ctx, c, "proving the log", t.scripts.prove, from,
 		[]string{"", "", rueidis.BinaryString(appendPosition(nil, from))})
 }
 
@@ -74,9 +86,13 @@ func (t *Tier) Prove(ctx context.Context, from cacheruntime.LogPosition) (cacher
 //
 // It costs one round trip in which up to 8 MiB are sent.
 func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.LogSnapshot, error) {
+	c, err := t.connected(ctx, t.options.LogTimeout)
+	if err != nil {
+		return cacheruntime.LogSnapshot{}, err
+	}
 	snapshot, err := call(ctx, t, snapshotTimeouts*t.options.LogTimeout, func(ctx context.Context) (cacheruntime.LogSnapshot, error) {
 		for range snapshotAttempts {
-			snapshot, ok, err := t.trySnapshot(ctx, condemned)
+			snapshot, ok, err := t.trySnapshot(ctx, c, condemned)
 			if ok || err != nil {
 				return snapshot, err
 			}
@@ -92,9 +108,9 @@ func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.Log
 // trySnapshot takes a snapshot, unless a record gets between the commands that it takes.
 // Redis carries them out together if it receives them together, as it mostly does. A
 // transaction would see to it, but is refused when the memory limit is reached.
-func (t *Tier) trySnapshot(ctx context.Context, condemned uint64) (snapshot cacheruntime.LogSnapshot, ok bool, err error) {
-	b := t.logs.B()
-	replies := t.logs.DoMulti(ctx,
+func (t *Tier) trySnapshot(ctx context.Context, c *clients, condemned uint64) (snapshot cacheruntime.LogSnapshot, ok bool, err error) {
+	b := c.log.B()
+	replies := c.log.DoMulti(ctx,
 		// A connection of its own, as a blocking command has it, is not held up by the
 		// many bytes to come.
 		b.Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.log))).Keys(t.log...).
@@ -111,8 +127,12 @@ func (t *Tier) trySnapshot(ctx context.Context, condemned uint64) (snapshot cach
 
 // Wait waits for records after from, for two seconds at most; see [cacheruntime.Shared].
 func (t *Tier) Wait(ctx context.Context, from cacheruntime.LogPosition) error {
-	_, err := call(ctx, t, waitFor+t.options.LogTimeout, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, t.logs.Do(ctx, t.logs.B().Xread().Count(1).Block(waitFor.Milliseconds()).Streams().
+	c, err := t.connected(ctx, t.options.LogTimeout)
+	if err != nil {
+		return err
+	}
+	_, err = call(ctx, t, waitFor+t.options.LogTimeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.log.Do(ctx, c.log.B().Xread().Count(1).Block(waitFor.Milliseconds()).Streams().
 			Key(t.log[0]).Id(strconv.FormatUint(from.Number, 10)+"-0").Build().UnblockOnCancel()).Error()
 	})
 	if err == nil || rueidis.IsRedisNil(err) {
@@ -131,9 +151,9 @@ func candidate() []string {
 }
 
 // reply runs a script that tells what is new.
-func (t *Tier) reply(ctx context.Context, doing string, script *rueidis.Lua, from cacheruntime.LogPosition, args []string) (cacheruntime.LogReply, error) {
+func (t *Tier) reply(ctx context.Context, c *clients, doing string, script *rueidis.Lua, from cacheruntime.LogPosition, args []string) (cacheruntime.LogReply, error) {
 	reply, err := call(ctx, t, t.options.LogTimeout, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
-		return script.Exec(ctx, t.logs, t.log, args).ToArray()
+		return script.Exec(ctx, c.log, t.log, args).ToArray()
 	})
 	if rueidis.IsRedisNil(err) {
 		return cacheruntime.LogReply{}, nil

@@ -1132,7 +1132,7 @@ func TestWait(t *testing.T) {
 	// Giving up does not cost a connection; the client may make one of those that it makes
 	// when it first needs them.
 	connections := func() int {
-		info, err := tier.client.Do(t.Context(), tier.client.B().Info().Section("stats").Build()).ToString()
+		info, err := tier.clients.Load().entries.Do(t.Context(), tier.clients.Load().entries.B().Info().Section("stats").Build()).ToString()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -1151,7 +1151,7 @@ func TestWait(t *testing.T) {
 		}
 		cancel()
 		redistest.Until(t, "no client is blocked", func() bool {
-			info, err := tier.client.Do(t.Context(), tier.client.B().Info().Section("clients").Build()).ToString()
+			info, err := tier.clients.Load().entries.Do(t.Context(), tier.clients.Load().entries.B().Info().Section("clients").Build()).ToString()
 			return err == nil && infoField(info, "blocked_clients") == "0"
 		})
 	}
@@ -1175,7 +1175,7 @@ func TestSnapshotOfTwoPositions(t *testing.T) {
 	s := redistest.Start(t)
 	tier := open(t, s)
 	at := mustSnapshot(t, tier, 0).At
-	state, err := tier.client.Do(t.Context(), tier.client.B().Eval().Script(tier.scripts.snapshot).Numkeys(3).Key(tier.log...).
+	state, err := tier.clients.Load().entries.Do(t.Context(), tier.clients.Load().entries.B().Eval().Script(tier.scripts.snapshot).Numkeys(3).Key(tier.log...).
 		Arg(append(candidate(), strings.Repeat("\x00", 8))...).Build()).ToArray()
 	if err != nil {
 		t.Fatal(err)

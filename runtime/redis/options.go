@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -41,6 +40,14 @@ type Options struct {
 	// application's own it waits behind them, and behind whatever else is sent by it. If it sends commands to
 	// replicas, those that are not read-only must not be among them.
 	Client rueidis.Client
+
+	// RetryOnFailedConnect makes Open succeed if no server can be reached. Then all methods
+	// of the tier but Claim and Close fail, and a cache goes without it as it does in any
+	// other outage, until one of them finds that the servers can be reached and pass the
+	// checks of Open. A call waits no longer for that than for an answer: Timeout or
+	// LogTimeout. What a server has answered is an error of Open all the same, as are wrong
+	// options. The default is an error, as an address that is wrong should be noticed.
+	RetryOnFailedConnect bool
 
 	// Namespace tells apart what shares a Redis: up to 64 bytes of visible characters
 	// but braces. All processes that invalidate each other have the same one.
@@ -192,32 +199,4 @@ func moveTo[T comparable](twice *[]string, name string, to *T, value T) {
 // of its stamp, so that replicas may answer.
 func entryRead(cmd rueidis.Completed) bool {
 	return cmd.IsReadOnly() && len(cmd.Commands()) > 0 && cmd.Commands()[0] == "GETRANGE"
-}
-
-// newClient connects, or gives up when the context ends.
-func newClient(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, error) {
-	type made struct {
-		client rueidis.Client
-		err    error
-	}
-	done := make(chan made, 1)
-	go func() {
-		client, err := rueidis.NewClient(option)
-		done <- made{client, err}
-	}()
-	select {
-	case m := <-done:
-		if ctx.Err() == nil && errors.Is(m.err, context.DeadlineExceeded) {
-			// Not ours: the client limits how long a connection is made.
-			m.err = fmt.Errorf("%w (%v)", ErrTimeout, option.Dialer.Timeout)
-		}
-		return m.client, m.err
-	case <-ctx.Done():
-		go func() {
-			if m := <-done; m.err == nil {
-				m.client.Close()
-			}
-		}()
-		return nil, ctx.Err()
-	}
 }

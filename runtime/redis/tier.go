@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,11 +42,15 @@ const (
 // for Close, which is called when no other is running.
 type Tier struct {
 	options Options
-	client  rueidis.Client // for entries
-	logs    rueidis.Client // for the log, which need not wait for entries; the same if it is the application's
-	owned   bool           // the clients are to be closed
 	scripts scripts
 	log     []string // keys: the stream, the table, the marks
+
+	clients atomic.Pointer[clients] // nil until it is connected
+	ctx     context.Context         // of making them
+	stop    context.CancelFunc
+	mu      sync.Mutex
+	attempt *attempt // the last one, if any
+	closed  bool
 
 	calls   sync.WaitGroup      // of the client, also those that nobody waits for any more
 	entries *semaphore.Weighted // of the commands for entries
@@ -60,14 +62,21 @@ type Tier struct {
 var _ cacheruntime.Shared = (*Tier)(nil)
 
 // Open connects to Redis, and checks that it can keep what the log promises: it refuses
-// servers that are too old or may evict the log, and a namespace in which the log has
-// another format or size. A process that cannot open a tier may go on without one only
-// if no other process writes to the same data.
+// servers that are too old or may evict the log, a namespace in which the log has another
+// format or size, and a user who may not do what is needed.
+//
+// It also fails if no server can be reached, unless [Options.RetryOnFailedConnect] is set. Set
+// it where a process has to start in an outage too; then it is seen in what the cache logs, and
+// in its Stats().Shared, that it goes without Redis, be it for a wrong address. A process must
+// not go on without a tier if any other process uses the same data through one: those would
+// not be told of its writes.
+//
+// Open waits until the context ends. If that is by its deadline, no server could be reached.
 func Open(ctx context.Context, options Options) (*Tier, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
-	t := &Tier{options: options, client: options.Client, logs: options.Client, scripts: logScripts(format, cacheruntime.SharedTableSize)}
+	t := &Tier{options: options, scripts: logScripts(format, cacheruntime.SharedTableSize)}
 	key := "{" + options.Namespace + "}:"
 	t.log = []string{key + "log", key + "table", key + "marks"}
 	t.entries = semaphore.NewWeighted(maxCommands)
@@ -77,85 +86,12 @@ func Open(ctx context.Context, options Options) (*Tier, error) {
 		IsSuccessful: func(err error) bool { return err == nil || outOfMemory(err) },
 		IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) || err == ErrLeftAlone },
 	})
-	if t.client == nil {
-		for _, client := range []*rueidis.Client{&t.client, &t.logs} {
-			made, err := newClient(ctx, options.ClientOption)
-			if err != nil {
-				err = t.explain("connecting to "+strings.Join(options.InitAddress, ", "), err)
-				return nil, errors.Join(err, t.Close())
-			}
-			*client, t.owned = made, true
-		}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	_, err := t.connected(ctx, math.MaxInt64)
+	if err == nil || options.RetryOnFailedConnect && unreachable(err) {
+		return t, nil
 	}
-	if err := t.checkServers(ctx); err != nil {
-		return nil, errors.Join(err, t.Close())
-	}
-	return t, nil
-}
-
-// checkServers checks what can be known of the servers before they are needed.
-func (t *Tier) checkServers(ctx context.Context) error {
-	nodes := t.client.Nodes()
-	var unreachable error
-	asked := 0
-	for _, address := range slices.Sorted(maps.Keys(nodes)) {
-		node := nodes[address]
-		info, err := call(ctx, t, t.options.LogTimeout, func(ctx context.Context) (string, error) {
-			return node.Do(ctx, node.B().Info().Build()).ToString()
-		})
-		var replied *rueidis.RedisError
-		switch {
-		case err == nil:
-			asked++
-			if err := checkInfo(address, info); err != nil {
-				return err
-			}
-			if err := t.checkPermissions(ctx, address, node, infoField(info, "redis_mode") == "cluster"); err != nil {
-				return err
-			}
-		case refused(err):
-			// Maybe not that alone.
-			if err := t.checkPermissions(ctx, address, node, false); err != nil {
-				return err
-			}
-			return t.explain("asking "+address+" for INFO", err)
-		case errors.As(err, &replied):
-			return t.explain("asking "+address+" for INFO", err)
-		default:
-			// A node that is down must not keep a process from starting, if it is not
-			// the one with the log.
-			unreachable = t.explain("asking "+address+" for INFO", err)
-		}
-	}
-	if asked == 0 && unreachable != nil {
-		return unreachable
-	}
-	_, err := t.Prove(ctx, cacheruntime.LogPosition{})
-	return err
-}
-
-// checkInfo checks what a server says about itself.
-func checkInfo(address, info string) error {
-	version, policy := infoField(info, "redis_version"), infoField(info, "maxmemory_policy")
-	major, _, _ := strings.Cut(version, ".")
-	if n, err := strconv.Atoi(major); err != nil || n < 7 {
-		return fmt.Errorf("redis: the server at %s has version %q; version 7.0 or newer, or Valkey, is needed", address, version)
-	}
-	if strings.HasPrefix(policy, "allkeys-") {
-		return fmt.Errorf("redis: the server at %s has maxmemory-policy %s, which may evict the log of invalidations: "+
-			"set maxmemory-policy to volatile-lru or noeviction (entries have a TTL, the log has none)", address, policy)
-	}
-	return nil
-}
-
-// infoField returns a field of the reply of INFO.
-func infoField(info, name string) string {
-	for line := range strings.Lines(info) {
-		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
+	return nil, errors.Join(err, t.Close())
 }
 
 // Claim makes the tier a cache's own. It fails if the tier is nil or closed, or if it has
@@ -171,15 +107,16 @@ func (t *Tier) Claim() error {
 }
 
 // Close closes the clients, unless they are the application's own, and waits for calls that
-// are still on their way.
+// are still on their way. An attempt to connect is given up.
 func (t *Tier) Close() error {
 	t.taken.Store(true)
-	if t.owned {
-		t.client.Close()
-		if t.logs != nil {
-			t.logs.Close()
-		}
+	t.mu.Lock()
+	t.closed = true // from now on nothing connects
+	t.mu.Unlock()
+	if c := t.clients.Load(); c != nil {
+		c.close()
 	}
+	t.stop()
 	t.calls.Wait()
 	return nil
 }

@@ -1,0 +1,359 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/cachegen/cachegen/internal/redistest"
+	cacheruntime "github.com/cachegen/cachegen/runtime"
+)
+
+// retrying are options with which no server need be there.
+func retrying(addresses ...string) Options {
+	return Options{
+		InitAddress: addresses, Namespace: "test", RetryOnFailedConnect: true,
+		Timeout: 10 * time.Second, LogTimeout: 10 * time.Second,
+	}
+}
+
+// openRetrying opens a tier that need not have a server.
+func openRetrying(t *testing.T, options Options) *Tier {
+	t.Helper()
+	tier, err := Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tier.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tier
+}
+
+// everyMethod calls every method that needs a server, and returns their errors.
+func everyMethod(ctx context.Context, tier *Tier) map[string]error {
+	var at cacheruntime.LogPosition
+	errs := map[string]error{}
+	_, errs["Append"] = tier.Append(ctx, at, record(1))
+	_, errs["Prove"] = tier.Prove(ctx, at)
+	_, errs["Snapshot"] = tier.Snapshot(ctx, 0)
+	errs["Wait"] = tier.Wait(ctx, at)
+	_, errs["Get"] = tier.Get(ctx, []string{"k"})
+	errs["Set"] = tier.Set(ctx, []cacheruntime.SharedEntry{{Key: "k", Entry: []byte("v"), TTL: time.Minute}})
+	_, errs["Lock"] = tier.Lock(ctx, "k", "me", time.Minute)
+	errs["Unlock"] = tier.Unlock(ctx, "k", "me")
+	return errs
+}
+
+// works waits until the log can be asked.
+func works(t *testing.T, tier *Tier) {
+	t.Helper()
+	redistest.Until(t, "the tier works", func() bool {
+		_, err := tier.Prove(t.Context(), cacheruntime.LogPosition{})
+		return err == nil
+	})
+}
+
+// Until there is a server every method says why it fails. Then the tier is like any other.
+func TestServerThatStartsLater(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Kill()
+	tier := openRetrying(t, retrying(s.Addr()))
+	for range 2 {
+		for method, err := range everyMethod(t.Context(), tier) {
+			if !errors.Is(err, syscall.ECONNREFUSED) || !strings.HasPrefix(err.Error(), "redis: connecting to "+s.Addr()+": ") {
+				t.Errorf("%s: %v", method, err)
+			}
+		}
+	}
+	s.Restart()
+	works(t, tier)
+	exercise(t, tier)
+}
+
+// What a server has answered, or what is wrong with the options, is an error of Open.
+func TestRetryingIsForServersThatCannotBeReached(t *testing.T) {
+	t.Parallel()
+	locked := redistest.Start(t)
+	locked.Do("ACL", "SETUSER", "somebody", "on", ">secret", "+@all", "~*")
+	evicting := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
+	other := redistest.Start(t)
+	mustSnapshot(t, open(t, other), 0)
+	other.Do("SETRANGE", "{test}:table", "8", "\xff")
+	for name, test := range map[string]struct {
+		address string
+		change  func(*Options)
+		want    string
+	}{
+		"options":         {locked.Addr(), func(o *Options) { o.Namespace = "" }, "Namespace is missing"},
+		"client's":        {locked.Addr(), func(o *Options) { o.ClientOption.PipelineMultiplex = 100 }, "PipelineMultiplex"},
+		"address":         {"127.0.0.1", nil, "missing port"},
+		"password":        {locked.Addr(), func(o *Options) { o.Username, o.Password = "somebody", "else" }, "WRONGPASS"},
+		"policy":          {evicting.Addr(), nil, "allkeys-lru"},
+		"format":          {other.Addr(), nil, "another format"},
+		"another service": {listen(t, []byte("HTTP/1.1 400 Bad Request\r\n\r\n")), nil, "is this a Redis"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := retrying(test.address)
+			if test.change != nil {
+				test.change(&options)
+			}
+			tier, err := Open(t.Context(), options)
+			if err == nil {
+				tier.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, retrying(listen(t, nil))); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that is cancelled: %v", err)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, true},
+		{&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, true},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, true},
+		{&net.OpError{Op: "dial", Err: &net.AddrError{Err: "missing port"}}, false},
+		{&net.OpError{Op: "remote error", Err: tls.AlertError(42)}, false},
+		{&tls.CertificateVerificationError{Err: errors.New("of another")}, false},
+		{fmt.Errorf("%w (1s)", ErrTimeout), true},
+		{context.DeadlineExceeded, true},
+		{context.Canceled, false},
+		{io.EOF, true},
+		{rueidis.ErrNoSlot, true},
+		{rueidis.ErrNoSendToReplicas, false},
+		{errors.New("anything else"), false},
+	} {
+		if got := unreachable(fmt.Errorf("redis: connecting: %w", test.err)); got != test.want {
+			t.Errorf("%v: %t", test.err, got)
+		}
+	}
+}
+
+// A server that lacks replicas has answered, but is not ready.
+func TestServerThatIsNotReady(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Do("CONFIG", "SET", "min-replicas-to-write", "1")
+	if _, err := Open(t.Context(), Options{InitAddress: []string{s.Addr()}, Namespace: "test"}); err == nil || !strings.Contains(err.Error(), "NOREPLICAS") {
+		t.Errorf("by default: %v", err)
+	}
+	tier := openRetrying(t, retrying(s.Addr()))
+	for method, err := range everyMethod(t.Context(), tier) {
+		if err == nil || !strings.Contains(err.Error(), "NOREPLICAS") {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	s.Do("CONFIG", "SET", "min-replicas-to-write", "0")
+	works(t, tier)
+}
+
+// Nor is a server that loads its data.
+func TestServerThatLoads(t *testing.T) {
+	t.Parallel()
+	// It takes a second, and answers meanwhile.
+	s := redistest.Start(t, "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
+	s.Do("EVAL", "for i = 1, 500 do redis.call('SET', 'k' .. i, string.rep('x', 2000)) end", "0")
+	s.Do("SAVE")
+	s.Kill()
+	tier := openRetrying(t, retrying(s.Addr()))
+	restarted := make(chan struct{})
+	var waiting sync.WaitGroup
+	var loading atomic.Bool
+	waiting.Go(func() {
+		for ctx := t.Context(); ; {
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-restarted:
+				return
+			}
+			if _, err := tier.Prove(ctx, cacheruntime.LogPosition{}); err != nil && strings.Contains(err.Error(), "LOADING") {
+				opened, err := Open(ctx, retrying(s.Addr()))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				loading.Store(true)
+				if err := opened.Close(); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+		}
+	})
+	s.Restart() // returns when it has loaded
+	close(restarted)
+	waiting.Wait()
+	if !loading.Load() {
+		t.Error("the server was not seen while it was loading")
+	}
+	works(t, tier)
+}
+
+// A server that fails the checks is asked again, as somebody may have mended it; nothing is
+// left open meanwhile.
+func TestServerThatIsMended(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
+	s.Kill()
+	tier := openRetrying(t, retrying(s.Addr()))
+	s.Restart()
+	redistest.Until(t, "the policy is told", func() bool {
+		_, err := tier.Prove(t.Context(), cacheruntime.LogPosition{})
+		return err != nil && strings.Contains(err.Error(), "set maxmemory-policy to volatile-lru")
+	})
+	for method, err := range everyMethod(t.Context(), tier) {
+		if err == nil || !strings.Contains(err.Error(), "set maxmemory-policy to volatile-lru") {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	redistest.Until(t, "there is no connection", func() bool { return s.Info("connected_clients") == "1" })
+	s.Do("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+	works(t, tier)
+	exercise(t, tier)
+}
+
+// Calls wait for one attempt to connect, each as long as for an answer, or for its context.
+// The attempt goes on, and ends with the tier.
+func TestCallsShareAnAttempt(t *testing.T) {
+	t.Parallel()
+	var attempts atomic.Int32
+	options := retrying("127.0.0.1:1")
+	options.Timeout, options.LogTimeout = time.Millisecond, time.Millisecond
+	options.ClientOption.Dialer.Timeout = time.Hour
+	options.ClientOption.DialCtxFn = func(ctx context.Context, _ string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
+		attempts.Add(1)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	tier, err := Open(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			for method, err := range everyMethod(t.Context(), tier) {
+				if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "connecting to 127.0.0.1:1") {
+					t.Errorf("%s: %v", method, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	tier.options.Timeout, tier.options.LogTimeout = time.Hour, time.Hour
+	for method, err := range everyMethod(ctx, tier) {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	if n := attempts.Load(); n != 1 {
+		t.Errorf("%d attempts", n)
+	}
+	if err := tier.Close(); err != nil {
+		t.Error(err)
+	}
+	for method, err := range everyMethod(t.Context(), tier) {
+		if err == nil || !strings.Contains(err.Error(), "closed") && !errors.Is(err, context.Canceled) {
+			t.Errorf("%s of a closed tier: %v", method, err)
+		}
+	}
+	if n := attempts.Load(); n != 1 {
+		t.Errorf("%d attempts after Close", n)
+	}
+}
+
+// A tier can be closed whatever it waits for, and nothing is left of it.
+func TestCloseWithoutServer(t *testing.T) {
+	t.Parallel()
+	for name, address := range map[string]string{
+		"refused": "127.0.0.1:1",
+		"silent":  listen(t, nil), // whose end waits for that of its connections
+	} {
+		options := retrying(address)
+		options.ClientOption.Dialer.Timeout = time.Hour
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		tier, err := Open(ctx, options)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for range 2 {
+			if err := tier.Close(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// The application's own client may have no server either.
+func TestOwnClientWithoutServer(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s.Kill()
+	options := retrying()
+	options.Client, options.LogTimeout = client, 200*time.Millisecond
+	tier := openRetrying(t, options)
+	if _, err := tier.Prove(t.Context(), cacheruntime.LogPosition{}); err == nil {
+		t.Error("no error")
+	}
+	tier.options.LogTimeout = 10 * time.Second
+	s.Restart()
+	works(t, tier)
+	exercise(t, tier)
+}
+
+func TestClusterThatStartsLater(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 3)
+	for _, node := range cluster.Nodes {
+		node.Kill()
+	}
+	tier := openRetrying(t, retrying(cluster.Addrs()...))
+	if _, err := tier.Prove(t.Context(), cacheruntime.LogPosition{}); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Error(err)
+	}
+	for _, node := range cluster.Nodes {
+		node.Restart()
+	}
+	works(t, tier)
+	for _, node := range cluster.Nodes {
+		redistest.Until(t, "the cluster is up", func() bool {
+			info, ok := node.Do("CLUSTER", "INFO").(string)
+			return ok && strings.Contains(info, "cluster_state:ok")
+		})
+	}
+	exercise(t, tier)
+}
