@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,17 +23,21 @@ const childName = "CACHEGEN_TEST_CHILD"
 // longestLine is the length of the longest line that parent and child can say.
 const longestLine = 1 << 20
 
-// delayedRefresh is where a client of a cluster sleeps for up to a second before it looks at
-// the cluster again, as it does when it has lost a connection. Closing the client does not
-// wake it; it ends by itself. A client of a single server does so too if it cannot connect.
-const delayedRefresh = "github.com/redis/rueidis.(*call).DelayDo.func1"
+// leftByClients are goroutines of clients that closing the client does not wake, and that end
+// by themselves. A client of a cluster, or one that cannot connect, sleeps for up to a second
+// before it looks at the cluster again when it has lost a connection; and for five seconds
+// before it closes connections to nodes that the cluster has no more.
+var leftByClients = []goleak.Option{
+	goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
+	goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
+}
 
 // Main is for a TestMain. It runs the tests and then looks for goroutines that they have
 // left behind; in a child it runs one of the children instead, and ends the process.
 func Main(m *testing.M, children map[string]func(*ChildIO), options ...goleak.Option) {
 	name, isChild := os.LookupEnv(childName)
 	if !isChild {
-		goleak.VerifyTestMain(m, append(options, goleak.IgnoreAnyFunction(delayedRefresh))...)
+		goleak.VerifyTestMain(m, slices.Concat(leftByClients, options)...)
 		return
 	}
 	child := children[name]

@@ -72,22 +72,15 @@ func (t *Tier) connected(ctx context.Context, limit time.Duration) (*clients, er
 func (t *Tier) lastAttempt() *attempt {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a := t.attempt; a != nil {
-		select {
-		case <-a.done:
-			if a.err == nil || time.Since(a.ended) < betweenAttempts {
-				return a
-			}
-		default:
-			return a
-		}
-	}
-	a := &attempt{done: make(chan struct{})}
 	if t.closed {
-		a.err = t.explain(t.connecting(), errClosed)
+		a := &attempt{done: make(chan struct{}), err: t.explain(t.connecting(), errClosed)}
 		close(a.done)
 		return a
 	}
+	if t.attempt != nil && !t.attempt.isOver() {
+		return t.attempt
+	}
+	a := &attempt{done: make(chan struct{})}
 	t.attempt = a
 	t.calls.Go(func() {
 		a.err = t.connect()
@@ -95,6 +88,16 @@ func (t *Tier) lastAttempt() *attempt {
 		close(a.done)
 	})
 	return a
+}
+
+// isOver reports whether it is time for another attempt.
+func (a *attempt) isOver() bool {
+	select {
+	case <-a.done:
+		return a.err != nil && time.Since(a.ended) >= betweenAttempts
+	default:
+		return false
+	}
 }
 
 var errClosed = errors.New("the tier is closed")

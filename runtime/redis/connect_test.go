@@ -281,13 +281,34 @@ func TestCallsShareAnAttempt(t *testing.T) {
 		t.Error(err)
 	}
 	for method, err := range everyMethod(t.Context(), tier) {
-		if err == nil || !strings.Contains(err.Error(), "closed") && !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, errClosed) {
 			t.Errorf("%s of a closed tier: %v", method, err)
 		}
 	}
 	if n := attempts.Load(); n != 1 {
 		t.Errorf("%d attempts after Close", n)
 	}
+}
+
+// After an attempt has failed there is none for a while.
+func TestAttemptsAreFewEnough(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Kill()
+	tier := openRetrying(t, retrying(s.Addr()))
+	setEnd := func(end time.Time) {
+		tier.mu.Lock()
+		defer tier.mu.Unlock()
+		tier.attempt.ended = end
+	}
+	setEnd(time.Now().Add(time.Hour))
+	s.Restart()
+	if _, err := tier.Prove(t.Context(), cacheruntime.LogPosition{}); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("at once: %v", err)
+	}
+	setEnd(time.Now().Add(-betweenAttempts))
+	mustProve(t, tier, cacheruntime.LogPosition{})
+	exercise(t, tier)
 }
 
 // A tier can be closed whatever it waits for, and nothing is left of it.
@@ -298,7 +319,7 @@ func TestCloseWithoutServer(t *testing.T) {
 		"silent":  listen(t, nil), // whose end waits for that of its connections
 	} {
 		options := retrying(address)
-		options.ClientOption.Dialer.Timeout = time.Hour
+		options.ClientOption.Dialer.Timeout, options.ClientOption.ConnWriteTimeout = time.Hour, time.Hour
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		tier, err := Open(ctx, options)
