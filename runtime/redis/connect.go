@@ -25,6 +25,7 @@ type clients struct {
 	log     rueidis.Client     // which need not wait for entries; the same if it is the application's
 	owned   bool               // they are to be closed
 	stop    context.CancelFunc // ends what they leave behind
+	groups  []group            // of entries; one, or several that are of as many slots each
 }
 
 func (c *clients) close() {
@@ -136,6 +137,7 @@ func (t *Tier) makeClients() (_ *clients, err error) {
 			*client = made
 		}
 	}
+	c.groups = newGroups(c.entries.Mode())
 	return c, t.checkServers(ctx, c)
 }
 

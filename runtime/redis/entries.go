@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/s2"
 	"github.com/redis/rueidis"
 	"github.com/sony/gobreaker/v2"
+	"golang.org/x/sync/semaphore"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
@@ -23,9 +25,10 @@ const (
 	frameS2  = 1
 )
 
-// Get returns entries; see [cacheruntime.Shared]. They are asked for 64 at a time. It waits
-// for no longer than [Options.Timeout], and returns [ErrLeftAlone] at once after repeated
-// failures.
+// Get returns entries; see [cacheruntime.Shared]. They are asked for 64 at a time, on a
+// cluster 16 of each 64th of the hash slots. It waits for no longer than
+// [Options.Timeout], and returns [ErrLeftAlone] at once after repeated failures, on a cluster
+// with what other nodes have.
 func (t *Tier) Get(ctx context.Context, keys []string) ([][]byte, error) {
 	entries := make([][]byte, len(keys))
 	if len(keys) == 0 {
@@ -35,19 +38,16 @@ func (t *Tier) Get(ctx context.Context, keys []string) ([][]byte, error) {
 	if err != nil {
 		return entries, err
 	}
-	replies, err := forEntries(ctx, t, "reading entries", func(ctx context.Context) ([]rueidis.RedisResult, error) {
-		gets := make([]rueidis.Completed, len(keys))
-		for i, key := range keys {
-			// One byte more than there can be shows that there is too much.
-			gets[i] = c.entries.B().Getrange().Key(t.key("entry", key)).Start(0).End(int64(t.options.MaxEntryBytes) + 1).Build()
-		}
-		return t.send(ctx, c, gets)
-	})
-	for i := range replies {
-		if framed, err := replies[i].AsBytes(); err == nil {
+	gets := make([]rueidis.Completed, len(keys))
+	for i, key := range keys {
+		// One byte more than there can be shows that there is too much.
+		gets[i] = c.entries.B().Getrange().Key(t.key("entry", key)).Start(0).End(int64(t.options.MaxEntryBytes) + 1).Build()
+	}
+	err = t.send(ctx, c, "reading entries", gets, func(i int, reply rueidis.RedisResult) {
+		if framed, err := reply.AsBytes(); err == nil {
 			entries[i] = t.unframe(framed)
 		}
-	}
+	})
 	return entries, err
 }
 
@@ -70,11 +70,7 @@ func (t *Tier) Set(ctx context.Context, entries []cacheruntime.SharedEntry) erro
 	if len(sets) == 0 {
 		return nil
 	}
-	_, err = forEntries(ctx, t, "storing entries", func(ctx context.Context) (struct{}, error) {
-		_, err := t.send(ctx, c, sets)
-		return struct{}{}, err
-	})
-	return err
+	return t.send(ctx, c, "storing entries", sets, func(int, rueidis.RedisResult) {})
 }
 
 // Lock takes a lock; see [cacheruntime.Shared]. It is left alone together with entries.
@@ -86,13 +82,14 @@ func (t *Tier) Lock(ctx context.Context, key, token string, ttl time.Duration) (
 	if err != nil {
 		return false, err
 	}
-	return forEntries(ctx, t, "taking a lock", func(ctx context.Context) (bool, error) {
-		if err := t.admit(ctx, 1); err != nil {
+	set := c.entries.B().Set().Key(t.key("lock", key)).Value(token).Nx().PxMilliseconds(milliseconds(ttl)).Build()
+	g := c.groupOf(set)
+	return forEntries(ctx, t, g, "taking a lock", func(ctx context.Context) (bool, error) {
+		if err := g.admit(ctx, 1); err != nil {
 			return false, err
 		}
-		defer t.entries.Release(1)
-		err := c.entries.Do(context.WithoutCancel(ctx), c.entries.B().Set().Key(t.key("lock", key)).Value(token).Nx().
-			PxMilliseconds(milliseconds(ttl)).Build()).Error()
+		defer g.sent.Release(1)
+		err := c.entries.Do(context.WithoutCancel(ctx), set).Error()
 		if rueidis.IsRedisNil(err) {
 			return false, nil
 		}
@@ -107,20 +104,63 @@ func (t *Tier) Unlock(ctx context.Context, key, token string) error {
 	if err != nil {
 		return err
 	}
-	_, err = forEntries(ctx, t, "giving a lock back", func(ctx context.Context) (struct{}, error) {
-		if err := t.admit(ctx, 1); err != nil {
+	lock := t.key("lock", key)
+	g := c.groupOf(c.entries.B().Get().Key(lock).Build())
+	_, err = forEntries(ctx, t, g, "giving a lock back", func(ctx context.Context) (struct{}, error) {
+		if err := g.admit(ctx, 1); err != nil {
 			return struct{}{}, err
 		}
-		defer t.entries.Release(1)
-		return struct{}{}, unlock.Exec(context.WithoutCancel(ctx), c.entries, []string{t.key("lock", key)}, []string{token}).Error()
+		defer g.sent.Release(1)
+		return struct{}{}, unlock.Exec(context.WithoutCancel(ctx), c.entries, []string{lock}, []string{token}).Error()
 	})
 	return err
 }
 
-// forEntries makes a call for entries or their locks, if those are not left alone.
-func forEntries[T any](ctx context.Context, t *Tier, doing string, f func(context.Context) (T, error)) (T, error) {
+// A group is of hash slots, entries of which are left alone together: of all where there is
+// one server. In a cluster there are more, as one of its nodes may fail while others do not. A
+// node mostly has slots that follow each other; the client does not tell which.
+type group struct {
+	most    int                 // commands that can be on their way
+	sent    *semaphore.Weighted // of them
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+}
+
+const (
+	clusterGroups = 64
+	groupCommands = 16 // is maxCommands for each of them
+)
+
+// newGroups returns the groups of a client's servers.
+func newGroups(mode rueidis.ClientMode) []group {
+	groups, most := make([]group, 1), maxCommands
+	if mode == rueidis.ClientModeCluster {
+		groups, most = make([]group, clusterGroups), groupCommands
+	}
+	for i := range groups {
+		groups[i] = group{
+			most: most,
+			sent: semaphore.NewWeighted(int64(most)),
+			breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+				Timeout:      leaveAloneFor,
+				ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= failuresToLeaveAlone },
+				IsSuccessful: func(err error) bool { return err == nil || outOfMemory(err) },
+				IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) || err == ErrLeftAlone },
+			}),
+		}
+	}
+	return groups
+}
+
+// groupOf returns the group that the key of a command is in.
+func (c *clients) groupOf(command rueidis.Completed) *group {
+	const slots = 1 << 14
+	return &c.groups[int(command.Slot()%slots)*len(c.groups)/slots]
+}
+
+// forEntries makes a call for entries of a group or their locks, if those are not left alone.
+func forEntries[T any](ctx context.Context, t *Tier, g *group, doing string, f func(context.Context) (T, error)) (T, error) {
 	var none T
-	report, err := t.breaker.Allow()
+	report, err := g.breaker.Allow()
 	if err != nil {
 		return none, ErrLeftAlone
 	}
@@ -136,29 +176,74 @@ func forEntries[T any](ctx context.Context, t *Tier, doing string, f func(contex
 }
 
 // admit waits until as many commands for entries may be sent. Whoever sends them gives
-// their number back to t.entries when they are answered, even if nobody waits for that any
+// their number back to g.sent when they are answered, even if nobody waits for that any
 // more: until then they stand in the client's queue. So the client must not learn that
 // the caller has left.
-func (t *Tier) admit(ctx context.Context, commands int64) error {
-	if err := t.entries.Acquire(ctx, commands); err != nil {
+func (g *group) admit(ctx context.Context, commands int64) error {
+	if err := g.sent.Acquire(ctx, commands); err != nil {
 		return err
 	}
-	if t.breaker.State() == gobreaker.StateOpen {
-		t.entries.Release(commands)
+	if g.breaker.State() == gobreaker.StateOpen {
+		g.sent.Release(commands)
 		return ErrLeftAlone // by now: those that were waited for have failed
 	}
 	return nil
 }
 
-// send sends commands for entries, one chunk after the other until nobody waits for them
+// send sends commands for entries, those of different groups at the same time, and hands
+// over as many replies as it has got. It returns an error if there was one.
+func (t *Tier) send(ctx context.Context, c *clients, doing string, commands []rueidis.Completed, reply func(int, rueidis.RedisResult)) error {
+	sendTo := func(g *group, commands []rueidis.Completed) ([]rueidis.RedisResult, error) {
+		return forEntries(ctx, t, g, doing, func(ctx context.Context) ([]rueidis.RedisResult, error) { return c.sendTo(ctx, g, commands) })
+	}
+	if len(c.groups) == 1 || len(commands) == 1 {
+		replies, err := sendTo(c.groupOf(commands[0]), commands)
+		for i, r := range replies {
+			reply(i, r)
+		}
+		return err
+	}
+
+	type part struct {
+		commands []rueidis.Completed
+		at       []int // their places
+		replies  []rueidis.RedisResult
+		err      error
+	}
+	parts := map[*group]*part{}
+	for i, command := range commands {
+		g := c.groupOf(command)
+		p := parts[g]
+		if p == nil {
+			p = new(part)
+			parts[g] = p
+		}
+		p.commands, p.at = append(p.commands, command), append(p.at, i)
+	}
+	var sending sync.WaitGroup
+	for g, p := range parts {
+		sending.Go(func() { p.replies, p.err = sendTo(g, p.commands) })
+	}
+	sending.Wait()
+	var first error
+	for _, p := range parts {
+		for i, r := range p.replies {
+			reply(p.at[i], r)
+		}
+		first = cmp.Or(first, p.err)
+	}
+	return first
+}
+
+// sendTo sends commands of a group, one chunk after the other until nobody waits for them
 // any more. It returns as many replies as it has got, and the first error.
-func (t *Tier) send(ctx context.Context, c *clients, commands []rueidis.Completed) (replies []rueidis.RedisResult, first error) {
-	for some := range slices.Chunk(commands, chunk) {
-		if err := t.admit(ctx, int64(len(some))); err != nil {
+func (c *clients) sendTo(ctx context.Context, g *group, commands []rueidis.Completed) (replies []rueidis.RedisResult, first error) {
+	for some := range slices.Chunk(commands, min(chunk, g.most)) {
+		if err := g.admit(ctx, int64(len(some))); err != nil {
 			return replies, err
 		}
 		got := c.entries.DoMulti(context.WithoutCancel(ctx), some...) // see admit
-		t.entries.Release(int64(len(some)))
+		g.sent.Release(int64(len(some)))
 		replies = append(replies, got...)
 		first = cmp.Or(first, firstError(got))
 	}

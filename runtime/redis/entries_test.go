@@ -7,6 +7,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -522,4 +523,73 @@ func TestCloseOfATierWhoseServerHangs(t *testing.T) {
 	if err := tier.Close(); err != nil || time.Since(start) > 5*time.Second {
 		t.Errorf("closing took %v: %v", time.Since(start), err)
 	}
+}
+
+// A node of a cluster that hangs does not keep anybody from the entries of others, and is left
+// alone although those can be read.
+func TestNodeThatHangs(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3)
+	tier := open(t, cluster.Nodes[0])
+	hung := cluster.Nodes[0]
+	if hung == cluster.Owner(tier.log[0]) {
+		hung = cluster.Nodes[1]
+	}
+	var bad, good []string // keys
+	for i := range 100 {
+		key := fmt.Sprint(i)
+		mustSet(t, tier, cacheruntime.SharedEntry{Key: key, Entry: []byte(key), TTL: time.Minute})
+		c := tier.clients.Load()
+		g := c.groupOf(c.entries.B().Get().Key(tier.key("entry", key)).Build())
+		if third := len(c.groups) / 3; g == &c.groups[third] || g == &c.groups[2*third] {
+			continue // two nodes have slots of it
+		}
+		if cluster.Owner(tier.key("entry", key)) == hung {
+			bad = append(bad, key)
+		} else {
+			good = append(good, key)
+		}
+	}
+	tier.options.Timeout = 300 * time.Millisecond
+	hung.Pause()
+	defer hung.Resume()
+
+	// It has more to do than may be on its way to all.
+	var all sync.WaitGroup
+	for i := range 2 * maxCommands {
+		all.Go(func() {
+			if _, err := tier.Get(t.Context(), []string{bad[i%len(bad)]}); err == nil {
+				t.Error("an answer from a node that hangs")
+			}
+		})
+	}
+	all.Wait()
+	var left error
+	for key := range 2 {
+		redistest.Until(t, "it is left alone, and others are not", func() bool {
+			_, left = tier.Get(t.Context(), []string{bad[key]})
+			redistest.Until(t, "an entry of another node is read", func() bool {
+				entries, err := tier.Get(t.Context(), []string{good[0]})
+				return err == nil && string(entries[0]) == good[0]
+			})
+			return errors.Is(left, ErrLeftAlone)
+		})
+	}
+	redistest.Until(t, "a batch gets what others have", func() bool {
+		entries, err := tier.Get(t.Context(), append([]string{bad[0]}, good...))
+		if err == nil {
+			t.Fatal("no error")
+		}
+		for i, key := range good {
+			if string(entries[i+1]) != key {
+				return false
+			}
+		}
+		return entries[0] == nil
+	})
+
+	hung.Resume()
+	redistest.Until(t, "all entries are read", func() bool {
+		entries, err := tier.Get(t.Context(), append(bad, good...))
+		return err == nil && !slices.ContainsFunc(entries, func(e []byte) bool { return e == nil })
+	})
 }

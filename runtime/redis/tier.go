@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/sony/gobreaker/v2"
-	"golang.org/x/sync/semaphore"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
@@ -22,7 +20,8 @@ import (
 var ErrTimeout = errors.New("no answer in time")
 
 // ErrLeftAlone is the error of reading and storing entries while they are not tried:
-// after five failures in a row for a second, and then until one succeeds.
+// after five failures in a row for a second, and then until one succeeds. On a cluster that
+// is so for each 64th of the hash slots, as one of its nodes may fail alone.
 var ErrLeftAlone = errors.New("redis: entries are left alone for a while, as the last commands have failed")
 
 const (
@@ -52,11 +51,8 @@ type Tier struct {
 	attempt *attempt // the last one, if any
 	closed  bool
 
-	calls   sync.WaitGroup      // of the client, also those that nobody waits for any more
-	entries *semaphore.Weighted // of the commands for entries
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-
-	taken atomic.Bool // it belongs to a cache, or is closed
+	calls sync.WaitGroup // of the client, also those that nobody waits for any more
+	taken atomic.Bool    // it belongs to a cache, or is closed
 }
 
 var _ cacheruntime.Shared = (*Tier)(nil)
@@ -79,13 +75,6 @@ func Open(ctx context.Context, options Options) (*Tier, error) {
 	t := &Tier{options: options, scripts: logScripts(format, cacheruntime.SharedTableSize)}
 	key := "{" + options.Namespace + "}:"
 	t.log = []string{key + "log", key + "table", key + "marks"}
-	t.entries = semaphore.NewWeighted(maxCommands)
-	t.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Timeout:      leaveAloneFor,
-		ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= failuresToLeaveAlone },
-		IsSuccessful: func(err error) bool { return err == nil || outOfMemory(err) },
-		IsExcluded:   func(err error) bool { return errors.Is(err, errGaveUp) || err == ErrLeftAlone },
-	})
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	_, err := t.connected(ctx, math.MaxInt64)
 	if err == nil || options.RetryOnFailedConnect && unreachable(err) {
