@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -377,4 +380,65 @@ func TestClusterThatStartsLater(t *testing.T) {
 		})
 	}
 	exercise(t, tier)
+}
+
+// Connections are made as the options say.
+func TestDialer(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(nil)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	trust := server.Client().Transport.(*http.Transport).TLSClientConfig
+	mine := errors.New("my own")
+	for name, test := range map[string]struct {
+		option rueidis.ClientOption
+		config *tls.Config
+		want   string // error
+	}{
+		"TCP":                    {},
+		"TLS":                    {config: trust},
+		"an unknown certificate": {config: &tls.Config{ServerName: "example.com"}, want: "x509"},
+		"DialFn": {want: "my own", option: rueidis.ClientOption{
+			DialFn: func(string, *net.Dialer, *tls.Config) (net.Conn, error) { return nil, mine }}},
+		"DialCtxFn": {want: "my own", option: rueidis.ClientOption{
+			DialCtxFn: func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) { return nil, mine }}},
+	} {
+		d := &dialer{ctx: t.Context(), option: test.option}
+		conn, err := d.dial(t.Context(), server.Listener.Addr().String(), new(net.Dialer), test.config)
+		if err != nil {
+			if test.want == "" || !strings.Contains(err.Error(), test.want) || unreachable(err) {
+				t.Errorf("%s: %v, want %q", name, err, test.want)
+			}
+			continue
+		}
+		if secure, ok := conn.(*tls.Conn); ok != (test.config != nil) || ok && !secure.ConnectionState().HandshakeComplete {
+			t.Errorf("%s: a %T", name, conn)
+		}
+		if test.want != "" {
+			t.Errorf("%s: no error", name)
+		}
+		conn.Close()
+	}
+}
+
+// Once a client is there, its connections do not end with what made it.
+func TestDialerKeeps(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	client, err := newClient(ctx, rueidis.ClientOption{InitAddress: []string{s.Addr()}, DisableCache: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	cancel()
+	if err := client.Do(t.Context(), client.B().Ping().Build()).Error(); err != nil {
+		t.Error(err)
+	}
+	s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	redistest.Until(t, "it makes no other connection", func() bool {
+		err := client.Do(t.Context(), client.B().Publish().Channel("c").Message("m").Build()).Error()
+		return errors.Is(err, context.Canceled)
+	})
 }
