@@ -12,9 +12,11 @@
 //	go run ./example -visit -redis 127.0.0.1:6379
 //
 // makes one to a blog that several processes serve, which share what they cache by way
-// of that Redis or Valkey; without -visit, it lets visitors read and write there until
-// it is interrupted, and shows what each process counts. It uses keys of a namespace of
-// its own, cachegen-example, and changes no others.
+// of that Redis or Valkey: it shows how they invalidate each other, for how long one
+// serves what another has changed, and what one does that is cut off from Redis. Without
+// -visit, it lets visitors read and write there until it is interrupted, and shows what
+// each process counts. It uses keys of a namespace of its own, cachegen-example, and
+// changes no others.
 package main
 
 import (
@@ -43,7 +45,7 @@ var options = []cacheruntime.Option{
 
 func main() {
 	visiting := flag.Bool("visit", false, "make a scripted visit to the blog, and check the cache at every step")
-	server := flag.String("redis", "", "let several processes serve the blog, and share what they cache on the Redis at this `address`")
+	server := flag.String("redis", "", "let several processes serve the blog, and share what they cache by way of the Redis at this `address`")
 	serving := flag.Bool("process", false, "be one of those processes: what to do is read from the standard input")
 	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), usage) }
 	flag.Parse()
@@ -85,7 +87,7 @@ func run(visiting, serving bool, server string) error {
 	if err != nil {
 		return err
 	}
-	processes := visit.Processes{Redis: server, Command: func() *exec.Cmd {
+	processes := visit.ProcessOptions{Redis: server, Command: func() *exec.Cmd {
 		cmd := exec.Command(program, "-process")
 		cmd.Stderr = os.Stderr
 		return cmd
@@ -99,7 +101,7 @@ func run(visiting, serving bool, server string) error {
 const usage = `A small blog on SQLite, with a cache in front of its repositories.
 
   go run ./example -visit                       visit it, and see what the cache does
-  go run ./example -visit -redis 127.0.0.1:6379 visit several processes that share a Redis
+  go run ./example -visit -redis 127.0.0.1:6379 visit it as served by several processes that share a Redis
   go run ./example -redis 127.0.0.1:6379        let visitors read and write there, for as long as you like
   go test -bench Hit -benchmem ./example/...    measure cached reads beside the database
 

@@ -44,7 +44,11 @@ func (r *report) intro() {
 // introProcesses says what follows if there are so many processes.
 func (r *report) introProcesses(n int) {
 	r.printf("A visit to a blog on SQLite that %d processes serve: what was called, what their caches\n"+
-		"did, and how long the caller waited. All answers are compared with the database.\n", n)
+		"did, and how long the caller waited. All answers are compared with the database.\n\n"+
+		"Each process has a cache in its own memory (hit), and all share one in Redis (shared\n"+
+		"hit); what neither has is loaded from the database (miss). Of a read of several ids,\n"+
+		"each counts. A write is seen at once in the process that made it, and in the others\n"+
+		"after D = %v at most (WithMaxStaleness).\n", n, maxStaleness)
 }
 
 // introLive says what the figures are of.
@@ -155,35 +159,40 @@ func (r *report) compared(reads int) {
 	r.row(fmt.Sprintf("  all %d compared with the database", reads), "equal", "")
 }
 
-// tour shows what a process did for the reads of the tour.
-func (r *report) tour(process string, a Answer) {
+// allReads shows what a process did for all reads: of the reasons only that it was cut
+// off.
+func (r *report) allReads(process string, result Result) {
 	var outcomes []cacheruntime.Event
-	for _, e := range a.Events {
-		outcomes = append(outcomes, cacheruntime.Event{Outcome: e.Outcome, Stored: true})
+	for _, e := range result.Events {
+		outcome := cacheruntime.Event{Outcome: e.Outcome, Stored: true}
+		if e.Reason == cacheruntime.ReasonCutOff {
+			outcome.Reason = e.Reason
+		}
+		outcomes = append(outcomes, outcome)
 	}
-	r.row(fmt.Sprintf("%s: %d reads", process, len(tour)), did(outcomes), duration(a.Took))
+	r.row(fmt.Sprintf("%s: %d reads", process, len(allReads)), did(outcomes), duration(result.Took))
 }
 
-// behindBy shows for how long a process has served what was changed in another one.
-func (r *report) behindBy(d time.Duration) {
-	r.row("", "the last old one was asked for after", duration(max(d, 0)))
+// outdatedUntil shows for how long a process has served what was changed in another one.
+func (r *report) outdatedUntil(d time.Duration) {
+	r.row("", "was outdated for", duration(max(d, 0)))
 }
 
 // staleness shows how long a process has read older versions, for each version.
 func (r *report) staleness(process string, reads int, behind []time.Duration) {
 	sorted := slices.Sorted(slices.Values(behind))
-	r.row(fmt.Sprintf("%s: %d reads", process, reads), "old for, half of the times at most", duration(sorted[len(sorted)/2]))
-	r.row("", fmt.Sprintf("and never longer than (%v are allowed)", bound), duration(sorted[len(sorted)-1]))
+	r.row(fmt.Sprintf("%s: %d reads", process, reads), "outdated for, median", duration(sorted[len(sorted)/2]))
+	r.row("", fmt.Sprintf("outdated for, at most (D is %v)", maxStaleness), duration(sorted[len(sorted)-1]))
 }
 
-// figures shows what a process has counted.
-func (r *report) figures(process string, f Figures) {
+// processStats shows what a process has counted.
+func (r *report) processStats(process string, p ProcessStats) {
 	r.printf("    %s  %6d hits  %5d shared hits  %5d misses  %5d loads  %4d records applied, %d of its own",
-		process, f.Hits+f.NegativeHits, f.SharedHits, f.Misses, f.Loads, f.Shared.Applied, f.Shared.Appended)
-	if !f.Shared.Current {
+		process, p.Hits+p.NegativeHits, p.SharedHits, p.Misses, p.Loads, p.Shared.Applied, p.Shared.Appended)
+	if !p.Shared.Current {
 		r.printf("  cut off")
 	}
-	switch n := f.Failed; n {
+	switch n := p.Failed; n {
 	case 0:
 	case 1:
 		r.printf("  1 call failed")
@@ -198,8 +207,8 @@ func (r *report) failure(text string) {
 	r.printf("    the first error there: %s\n", text)
 }
 
-// hindered says what a process was at some time, so that less came from its cache.
-func (r *report) hindered(process, what string) {
+// disrupted says what a process was at some time, so that less came from its cache.
+func (r *report) disrupted(process, what string) {
 	r.printf("    %s was %s\n", process, what)
 }
 

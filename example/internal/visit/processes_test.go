@@ -23,12 +23,13 @@ func TestRunProcesses(t *testing.T) {
 	// database.
 	for range 2 {
 		var out strings.Builder
-		if err := RunProcesses(t.Context(), &out, Processes{Redis: server.Addr(), Command: program(t)}); err != nil {
+		if err := RunProcesses(t.Context(), &out, ProcessOptions{Redis: server.Addr(), Command: program(t)}); err != nil {
 			t.Fatalf("%v\n%s", err, out.String())
 		}
 		for _, want := range []string{
-			"process 2: 22 reads", "shared hit", "invalidates Author(2)", "old for, half of the times at most",
-			"300 × posts.List(languages, page 1)", "process 4 opens the blog", "records applied",
+			"process 2: 22 reads", "shared hit", "invalidates Author(2)", "outdated for, median",
+			"300 × posts.List(languages, page 1)", "process 4 opens the blog",
+			"miss: cut off", "yet to be delivered", "process 2 reaches Redis again", "records applied",
 		} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("the report does not mention %q:\n%s", want, out.String())
@@ -46,25 +47,25 @@ func TestRunProcesses(t *testing.T) {
 	}
 }
 
-// A tour must not pass if the cache is wrong: here another program has changed the
+// Reads must not pass if the cache is wrong: here another program has changed the
 // database and told nobody. To a change by another process the bound applies.
-func TestTourFindsDifference(t *testing.T) {
+func TestReadAllFindsDifference(t *testing.T) {
 	server := redistest.Start(t)
 	p := open(t, server.Addr())
-	if err := p.Tour(time.Time{}, new(Answer)); err != nil {
+	if err := p.ReadAll(time.Time{}, new(Result)); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.direct.posts.Edit(t.Context(), 1, "Another title", ""); err != nil {
 		t.Fatal(err)
 	}
 	changed := time.Now()
-	for _, since := range []time.Time{{}, changed.Add(-2 * bound), changed} {
-		if err := p.Tour(since, new(Answer)); err == nil || !strings.Contains(err.Error(), "the database says") {
-			t.Errorf("a tour with something outdated since %v: %v", since, err)
+	for _, since := range []time.Time{{}, changed.Add(-2 * maxStaleness), changed} {
+		if err := p.ReadAll(since, new(Result)); err == nil || !strings.Contains(err.Error(), "the database says") {
+			t.Errorf("reads with something outdated since %v: %v", since, err)
 		}
 	}
-	if d := time.Since(changed); d < bound {
-		t.Errorf("a change by another process was waited for for %v, not %v", d, bound)
+	if d := time.Since(changed); d < maxStaleness {
+		t.Errorf("a change by another process was waited for for %v, not %v", d, maxStaleness)
 	}
 }
 
@@ -72,7 +73,7 @@ func TestStaleness(t *testing.T) {
 	start := time.Now()
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 	returned := []time.Time{at(0), at(100), at(200)} // of versions 1, 2, 3
-	seen := Sightings{Last: map[int]time.Time{
+	seen := VersionsSeen{Last: map[int]time.Time{
 		0: at(-5), // before there was a newer one
 		1: at(230),
 		3: at(300),
@@ -102,8 +103,8 @@ func TestLive(t *testing.T) {
 	server := redistest.Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out := &signal{text: "process 3 ", call: cancel} // of the first figures
-	if err := Live(ctx, out, Processes{Redis: server.Addr(), Command: program(t)}); err != nil {
+	out := &signal{text: "process 3 ", call: cancel} // of the first numbers
+	if err := Live(ctx, out, ProcessOptions{Redis: server.Addr(), Command: program(t)}); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if ctx.Err() == nil {
@@ -129,7 +130,7 @@ func TestProcessesThatDoNotStart(t *testing.T) {
 		"exits":      {func() *exec.Cmd { return exec.Command("false") }, "process 1: exit status 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := RunProcesses(t.Context(), io.Discard, Processes{Redis: "127.0.0.1:1", Command: test.command})
+			err := RunProcesses(t.Context(), io.Discard, ProcessOptions{Redis: "127.0.0.1:1", Command: test.command})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
@@ -143,7 +144,7 @@ func TestProcessesThatDoNotStart(t *testing.T) {
 
 func TestRunProcessesReportsWriteError(t *testing.T) {
 	server := redistest.Start(t)
-	if err := RunProcesses(t.Context(), fullWriter{}, Processes{Redis: server.Addr(), Command: program(t)}); !errors.Is(err, errFull) {
+	if err := RunProcesses(t.Context(), fullWriter{}, ProcessOptions{Redis: server.Addr(), Command: program(t)}); !errors.Is(err, errFull) {
 		t.Fatalf("%v, want %v", err, errFull)
 	}
 }
