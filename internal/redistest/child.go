@@ -90,25 +90,25 @@ func (c *ChildIO) Send(format string, args ...any) {
 	}
 }
 
-// A Process is a child.
-type Process struct {
+// A ChildProcess is the test binary that was run again: see [Child].
+type ChildProcess struct {
 	t      testing.TB
 	name   string
 	stderr string // a file
 	in     *os.File
 	lines  chan string   // what it says; closed at the end
-	deaf   chan struct{} // closed when nobody listens any more
+	ended  chan struct{} // closed when the test has, and nobody listens any more
 	killed bool
 	*process
 }
 
 // Child runs the test binary again, as the child that [Main] knows by this name. At the
 // end of the test it is told that there are no more lines, and has to end by itself.
-func Child(t testing.TB, name string, args ...string) *Process {
+func Child(t testing.TB, name string, args ...string) *ChildProcess {
 	t.Helper()
-	c := &Process{
+	c := &ChildProcess{
 		t: t, name: name, stderr: filepath.Join(t.TempDir(), "stderr"),
-		lines: make(chan string), deaf: make(chan struct{}),
+		lines: make(chan string), ended: make(chan struct{}),
 	}
 	if err := c.start(args); err != nil {
 		t.Fatalf("child %s: %v", name, err)
@@ -117,7 +117,7 @@ func Child(t testing.TB, name string, args ...string) *Process {
 	return c
 }
 
-func (c *Process) start(args []string) error {
+func (c *ChildProcess) start(args []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -155,32 +155,32 @@ func (c *Process) start(args []string) error {
 	return nil
 }
 
-func (c *Process) listen(out *os.File) {
+func (c *ChildProcess) listen(out *os.File) {
 	defer close(c.lines)
 	defer out.Close()
 	for scan := scanner(out); scan.Scan(); {
 		select {
 		case c.lines <- scan.Text():
-		case <-c.deaf:
+		case <-c.ended:
 		}
 	}
 }
 
 // end is the test's clean-up.
-func (c *Process) end() {
-	close(c.deaf)
+func (c *ChildProcess) end() {
+	close(c.ended)
 	// Fails if it has been killed, or closed before.
 	_ = c.in.Close()
 	if sigCont != nil && c.running() {
 		_ = c.cmd.Process.Signal(sigCont)
 	}
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(waitLimit)
 	defer timeout.Stop()
 	select {
 	case <-c.over:
 	case <-timeout.C:
 		c.kill()
-		c.t.Errorf("child %s has not ended within %v", c.name, patience)
+		c.t.Errorf("child %s has not ended within %v", c.name, waitLimit)
 	}
 	for range c.lines {
 	}
@@ -193,7 +193,7 @@ func (c *Process) end() {
 }
 
 // Send says a line to the child. It does not wait for an answer.
-func (c *Process) Send(format string, args ...any) {
+func (c *ChildProcess) Send(format string, args ...any) {
 	c.t.Helper()
 	line, err := oneLine(format, args)
 	if err == nil {
@@ -206,9 +206,9 @@ func (c *Process) Send(format string, args ...any) {
 
 // Receive waits for the child's next line, which may be one from before it was killed. The
 // test fails if there is none within twenty seconds.
-func (c *Process) Receive() string {
+func (c *ChildProcess) Receive() string {
 	c.t.Helper()
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(waitLimit)
 	defer timeout.Stop()
 	select {
 	case line, ok := <-c.lines:
@@ -217,34 +217,34 @@ func (c *Process) Receive() string {
 		}
 		return line
 	case <-timeout.C:
-		c.t.Fatalf("child %s has said nothing for %v", c.name, patience)
+		c.t.Fatalf("child %s has said nothing for %v", c.name, waitLimit)
 		return ""
 	}
 }
 
 // Ask says a line to the child and waits for its next one.
-func (c *Process) Ask(format string, args ...any) string {
+func (c *ChildProcess) Ask(format string, args ...any) string {
 	c.t.Helper()
 	c.Send(format, args...)
 	return c.Receive()
 }
 
 // Kill ends the child at once (SIGKILL), stopped or not, and returns when it is gone.
-func (c *Process) Kill() {
+func (c *ChildProcess) Kill() {
 	// What it has died of before is still to be told.
 	c.killed = c.killed || c.running()
 	c.kill()
 }
 
-// Stop stops the child (SIGSTOP) and returns when it has stopped. What it is told meanwhile
+// Pause stops the child (SIGSTOP) and returns when it has stopped. What it is told meanwhile
 // it will hear later.
-func (c *Process) Stop() {
+func (c *ChildProcess) Pause() {
 	c.t.Helper()
 	c.pause(c.t)
 }
 
-// Cont lets a child go on that was stopped (SIGCONT).
-func (c *Process) Cont() {
+// Resume lets a child go on that was stopped (SIGCONT).
+func (c *ChildProcess) Resume() {
 	c.t.Helper()
 	c.resume(c.t)
 }

@@ -81,7 +81,7 @@ func TestChildKill(t *testing.T) {
 	}
 	killed := Child(t, "echo")
 	killed.Ask("alive")
-	killed.Stop()
+	killed.Pause()
 	killed.Kill()
 	if killed.running() {
 		t.Error("a child that was killed runs")
@@ -89,23 +89,23 @@ func TestChildKill(t *testing.T) {
 	killed.Kill() // does nothing
 }
 
-func TestChildStop(t *testing.T) {
+func TestChildPause(t *testing.T) {
 	t.Parallel()
 	c := Child(t, "echo")
 	c.Ask("alive")
-	c.Stop()
+	c.Pause()
 	c.Send("heard later")
 	select {
 	case line := <-c.lines:
-		t.Errorf("a child that was stopped says %q", line)
+		t.Errorf("a child that is paused says %q", line)
 	case <-time.After(100 * time.Millisecond):
 	}
-	c.Cont()
+	c.Resume()
 	if got := c.Receive(); got != " heard later" {
 		t.Errorf("got %q", got)
 	}
 	// At the end of the test it goes on.
-	c.Stop()
+	c.Pause()
 }
 
 func TestChildFails(t *testing.T) {

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// patience is how long anything may take that a test waits for. A machine may have
+// waitLimit is how long anything may take that a test waits for. A machine may have
 // few cores and the race detector on.
-const patience = 20 * time.Second
+const waitLimit = 20 * time.Second
 
 // Until waits until a condition holds, which it asks for every few milliseconds. The
 // test fails if that takes too long; what says what was waited for.
 func Until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain until %s", patience, what)
+			t.Fatalf("waited %v in vain until %s", waitLimit, what)
 		}
 		<-ticker.C
 	}

@@ -118,7 +118,7 @@ func TestProxyDelay(t *testing.T) {
 		p := StartProxy(t, b.addr())
 		client, server := b.connect(p)
 		from, to := ends(d, client, server)
-		const delay, lines = 100 * time.Millisecond, 50
+		const delay, lines = 500 * time.Millisecond, 50 // 25 s if they added up
 		p.Delay(d, delay)
 
 		start := time.Now()

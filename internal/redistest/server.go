@@ -140,7 +140,7 @@ func (s *Server) start() error {
 		return err
 	}
 
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(waitLimit)
 	defer deadline.Stop()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
@@ -157,7 +157,7 @@ func (s *Server) start() error {
 			}
 			return fmt.Errorf("%s ended: %v\n%s", s.path, s.err, said)
 		case <-deadline.C:
-			return fmt.Errorf("%s has not answered within %v", s.path, patience)
+			return fmt.Errorf("%s has not answered within %v", s.path, waitLimit)
 		case <-ticker.C:
 			if s.answers() {
 				return nil

@@ -78,7 +78,7 @@ func (l *link) say(text string) {
 // hear reads a line.
 func (l *link) hear(want string) {
 	l.t.Helper()
-	if err := l.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := l.SetReadDeadline(time.Now().Add(waitLimit)); err != nil {
 		l.t.Fatal(err)
 	}
 	if got, err := l.buffered.ReadString('\n'); got != want || err != nil {
@@ -100,7 +100,7 @@ func (l *link) silent() {
 // closed checks that the other side hangs up.
 func (l *link) closed() {
 	l.t.Helper()
-	if err := l.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := l.SetReadDeadline(time.Now().Add(waitLimit)); err != nil {
 		l.t.Fatal(err)
 	}
 	if b, err := l.buffered.Peek(1); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {

@@ -198,13 +198,13 @@ func listen(server *rpc.Server) (addr string, stop func(), err error) {
 	}, nil
 }
 
-// remote is the database as a process sees it.
-type remote struct {
+// A databaseClient is the database as a process sees it.
+type databaseClient struct {
 	db     *rpc.Client
 	cached *CachedRows // for loads that read through it
 }
 
-var _ Rows = (*remote)(nil)
+var _ Rows = (*databaseClient)(nil)
 
 type (
 	writeKey       struct{} // the number of the write
@@ -214,7 +214,7 @@ type (
 // A transaction is what is to be written at its end.
 type transaction struct{ ids []int }
 
-func (r *remote) call(ctx context.Context, method string, args, reply any) error {
+func (r *databaseClient) call(ctx context.Context, method string, args, reply any) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (r *remote) call(ctx context.Context, method string, args, reply any) error
 	}
 }
 
-func (r *remote) read(ctx context.Context, q Query) ([]Row, error) {
+func (r *databaseClient) read(ctx context.Context, q Query) ([]Row, error) {
 	rows := new([]Row) // of its own: an answer that comes late is written there
 	err := r.call(ctx, "Database.Read", q, rows)
 	if err != nil {
@@ -245,7 +245,7 @@ func (r *remote) read(ctx context.Context, q Query) ([]Row, error) {
 	return *rows, nil
 }
 
-func (r *remote) Get(ctx context.Context, id int) (*Row, error) {
+func (r *databaseClient) Get(ctx context.Context, id int) (*Row, error) {
 	rows, err := r.read(ctx, Query{IDs: []int{id}})
 	switch {
 	case err != nil:
@@ -256,7 +256,7 @@ func (r *remote) Get(ctx context.Context, id int) (*Row, error) {
 	return &rows[0], nil
 }
 
-func (r *remote) Some(ctx context.Context, ids []int) (map[int]*Row, error) {
+func (r *databaseClient) Some(ctx context.Context, ids []int) (map[int]*Row, error) {
 	rows, err := r.read(ctx, Query{IDs: ids})
 	if err != nil {
 		return nil, err
@@ -268,13 +268,17 @@ func (r *remote) Some(ctx context.Context, ids []int) (map[int]*Row, error) {
 	return some, nil
 }
 
-func (r *remote) Page(ctx context.Context, id int) (*Row, error) { return r.cached.Get(ctx, id) }
+func (r *databaseClient) Page(ctx context.Context, id int) (*Row, error) {
+	return r.cached.Get(ctx, id)
+}
 
-func (r *remote) All(ctx context.Context) ([]Row, error) { return r.read(ctx, Query{All: true}) }
+func (r *databaseClient) All(ctx context.Context) ([]Row, error) {
+	return r.read(ctx, Query{All: true})
+}
 
-func (r *remote) Brief(ctx context.Context, id int) (*Row, error) { return r.Get(ctx, id) }
+func (r *databaseClient) Brief(ctx context.Context, id int) (*Row, error) { return r.Get(ctx, id) }
 
-func (r *remote) Update(ctx context.Context, ids ...int) error {
+func (r *databaseClient) Update(ctx context.Context, ids ...int) error {
 	if tx, ok := ctx.Value(transactionKey{}).(*transaction); ok {
 		tx.ids = append(tx.ids, ids...)
 		return nil
@@ -283,7 +287,7 @@ func (r *remote) Update(ctx context.Context, ids ...int) error {
 	return err
 }
 
-func (r *remote) Insert(ctx context.Context, row *Row) error {
+func (r *databaseClient) Insert(ctx context.Context, row *Row) error {
 	rows, err := r.write(ctx, Change{Insert: true})
 	if err == nil {
 		*row = rows[0]
@@ -291,7 +295,7 @@ func (r *remote) Insert(ctx context.Context, row *Row) error {
 	return err
 }
 
-func (r *remote) write(ctx context.Context, c Change) ([]Row, error) {
+func (r *databaseClient) write(ctx context.Context, c Change) ([]Row, error) {
 	c.Write, _ = ctx.Value(writeKey{}).(int)
 	if deadline, ok := ctx.Deadline(); ok {
 		c.Deadline = deadline.UnixNano()

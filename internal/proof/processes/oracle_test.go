@@ -20,8 +20,7 @@ type oracle struct {
 	lastID  int
 	version int64
 	writes  map[int]*write // by number
-	reads   int
-	lag     time.Duration // the most by which a read of another process was behind, and might be
+	lag     time.Duration  // the longest after which another process was served what was before a write
 }
 
 // A write is a call that writes, in a process.
@@ -141,8 +140,8 @@ func (o *oracle) rowToCome() int {
 	return o.lastID + 1
 }
 
-// mostLag returns by how much a read of another process than the writing one was behind,
-// at most.
+// mostLag returns for how long after a write another process than the writing one was
+// served what was there before, at most.
 func (o *oracle) mostLag() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -154,7 +153,6 @@ func (o *oracle) mostLag() time.Duration {
 func (o *oracle) judge(process int, began time.Duration, row int, version int64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.reads++
 	known := version == 0
 	commits := o.rows[row]
 	for i := len(commits) - 1; i >= 0 && !known; i-- {

@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 	redistest.Main(m, map[string]func(*redistest.ChildIO){"process": runProcess})
 }
 
-// settings are those of a process. What is zero is left to its default, but for Bound; that
-// of Doubt is 600 ms.
+// settings are those of a process. What is zero is left to its default, but for Bound, and
+// for Doubt, which is 600 ms then.
 type settings struct {
 	Number    int // of the process
 	Redis     []string
@@ -40,9 +40,9 @@ type settings struct {
 	LogLength int
 	Timeout   time.Duration // of the log and of entries
 
-	// Forgetful says that what Redis has is lost on the way, and with it marks that no
-	// living process knows of. Writes that have returned are seen all the same.
-	Forgetful bool
+	// LosesData says that the test makes Redis lose what it has, and with it marks that no
+	// living process knows of. Writes that have returned must be seen all the same.
+	LosesData bool
 }
 
 // namespace has a server to itself.
@@ -77,7 +77,7 @@ func runProcess(io *redistest.ChildIO) {
 	if err != nil {
 		panic(err)
 	}
-	next := &remote{db: db}
+	next := &databaseClient{db: db}
 	rows := NewCachedRows(next, cache)
 	next.cached = rows
 	server := rpc.NewServer()
@@ -99,7 +99,7 @@ func runProcess(io *redistest.ChildIO) {
 
 // openTier opens the tier. Timeouts are short, and the machine may be busy.
 func openTier(s settings) *redis.Tier {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	for {
 		tier, err := redis.Open(ctx, redis.Options{
@@ -118,25 +118,25 @@ func openTier(s settings) *redis.Tier {
 
 // Process is what a process answers.
 type Process struct {
-	next  *remote
+	next  *databaseClient
 	rows  *CachedRows
 	cache *cacheruntime.Cache
 }
 
-// A Reading is a call of a read.
-type Reading struct {
+// A ReadCall is a call of a read.
+type ReadCall struct {
 	Method string
 	IDs    []int
 }
 
-// A Sight is what a call of a read returned.
-type Sight struct {
+// A ReadResult is what a call of a read returned.
+type ReadResult struct {
 	Rows    []Row // with version 0 if there is none; of All, those that are there
 	Outcome string
 	Err     string
 }
 
-func (p *Process) Read(r Reading, s *Sight) error {
+func (p *Process) Read(r ReadCall, s *ReadResult) error {
 	ctx, trace := cacheruntime.WithTrace(context.Background())
 	var err error
 	one := func(row *Row, failed error) {
@@ -181,21 +181,21 @@ func (p *Process) Read(r Reading, s *Sight) error {
 	return nil
 }
 
-// A Writing is a call that writes.
-type Writing struct {
+// A WriteCall is a call that writes.
+type WriteCall struct {
 	Write int    // its number
 	How   string // update, insert, transaction, or outside: past the wrapper
 	IDs   []int
 }
 
-// A Written is what a call that writes returned.
-type Written struct {
+// A WriteResult is what a call that writes returned.
+type WriteResult struct {
 	Err     string
 	Refused bool // it was not begun
-	Late    bool // others are yet to be told
+	Queued  bool // other processes are yet to be told
 }
 
-func (p *Process) Write(w Writing, reply *Written) error {
+func (p *Process) Write(w WriteCall, reply *WriteResult) error {
 	ctx := context.WithValue(context.Background(), writeKey{}, w.Write)
 	var err error
 	switch w.How {
@@ -220,7 +220,7 @@ func (p *Process) Write(w Writing, reply *Written) error {
 		reply.Err = err.Error()
 	}
 	reply.Refused = errors.Is(err, cacheruntime.ErrRefused)
-	reply.Late = p.cache.Stats().Shared.Queued > 0
+	reply.Queued = p.cache.Stats().Shared.Queued > 0
 	return nil
 }
 
@@ -240,16 +240,16 @@ func (p *Process) transact(ctx context.Context, ids []int) error {
 	})
 }
 
-// Numbers are some of the statistics.
-type Numbers struct {
+// Counts are some of the statistics.
+type Counts struct {
 	Hits, SharedHits, Loads uint64
 	Shared                  cacheruntime.SharedStats
 }
 
 // Stats returns what the cache did so far.
-func (p *Process) Stats(_ struct{}, n *Numbers) error {
+func (p *Process) Stats(_ struct{}, n *Counts) error {
 	s := p.cache.Stats()
-	*n = Numbers{s.Hits, s.SharedHits, s.Loads, s.Shared}
+	*n = Counts{s.Hits, s.SharedHits, s.Loads, s.Shared}
 	return nil
 }
 
@@ -270,13 +270,15 @@ type world struct {
 }
 
 const (
-	// patience is how long anything may take on a machine that is busy with other things.
-	patience = time.Minute
-	// timeout is that of Redis where it is to be short: recovering from a connection that
-	// has lost something takes three of it.
-	timeout = 500 * time.Millisecond
-	// patient is that where a test says what happens while Redis answers.
-	patient = 5 * time.Second
+	// waitLimit is how long anything may take that a test waits for, on a machine that is
+	// busy with other things.
+	waitLimit = time.Minute
+	// shortTimeout is how long commands of Redis are waited for in tests in which it does
+	// not answer: recovering from a connection that has lost something takes three of it.
+	shortTimeout = 500 * time.Millisecond
+	// longTimeout is the same in tests that say what happens while Redis answers, so that
+	// it counts as answering on a machine that is busy, too.
+	longTimeout = 5 * time.Second
 )
 
 // newWorld makes a database of some rows, and no process.
@@ -285,21 +287,21 @@ func newWorld(t *testing.T, rows int, defaults settings) *world {
 		defaults.Doubt = 600 * time.Millisecond
 	}
 	w := &world{t: t, defaults: defaults}
-	w.db = &database{oracle: newOracle(defaults.Bound, defaults.Guard > 0 && !defaults.Forgetful, rows), plans: map[int]*plan{}}
+	w.db = &database{oracle: newOracle(defaults.Bound, defaults.Guard > 0 && !defaults.LosesData, rows), plans: map[int]*plan{}}
 	w.db.serve(t)
 	return w
 }
 
 // A process is a child, as the test sees it. Its calls can be made from any goroutine.
 type process struct {
-	*redistest.Process
+	*redistest.ChildProcess
 	world  *world
 	number int
 	calls  *rpc.Client
 
-	dismissed chan struct{} // closed when it is about to be killed
-	mu        sync.Mutex
-	late      []int // writes of which others are yet to be told
+	killed      chan struct{} // closed when it is about to be killed
+	mu          sync.Mutex
+	undelivered []int // writes of which others are yet to be told
 }
 
 // start starts a process whose Redis is at those addresses.
@@ -311,7 +313,7 @@ func (w *world) start(redis ...string) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &process{Process: redistest.Child(w.t, "process", string(text)), world: w, number: s.Number, dismissed: make(chan struct{})}
+	p := &process{ChildProcess: redistest.Child(w.t, "process", string(text)), world: w, number: s.Number, killed: make(chan struct{})}
 	if p.calls, err = rpc.Dial("tcp", p.Receive()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -322,13 +324,13 @@ func (w *world) start(redis ...string) *process {
 
 // kill kills the process. Whatever calls there are may fail from now on.
 func (p *process) kill() {
-	close(p.dismissed)
+	close(p.killed)
 	p.Kill()
 }
 
-func (p *process) isDismissed() bool {
+func (p *process) isKilled() bool {
 	select {
-	case <-p.dismissed:
+	case <-p.killed:
 		return true
 	default:
 		return false
@@ -340,17 +342,17 @@ func (p *process) call(method string, args, reply any) error {
 	select {
 	case <-call.Done:
 		return call.Error
-	case <-time.After(patience):
-		return fmt.Errorf("process %d has not returned from %s within %v", p.number, method, patience)
+	case <-time.After(waitLimit):
+		return fmt.Errorf("process %d has not returned from %s within %v", p.number, method, waitLimit)
 	}
 }
 
-// tryRead makes a read, which may fail, and has what it saw judged.
-func (p *process) tryRead(method string, ids ...int) (Sight, error) {
+// tryRead makes a read, which may fail, and has the oracle judge what it returned.
+func (p *process) tryRead(method string, ids ...int) (ReadResult, error) {
 	o := p.world.db.oracle
 	began := o.now()
-	var s Sight
-	if err := p.call("Read", Reading{method, ids}, &s); err != nil {
+	var s ReadResult
+	if err := p.call("Read", ReadCall{method, ids}, &s); err != nil {
 		return s, err
 	}
 	if s.Err != "" {
@@ -397,15 +399,15 @@ func (p *process) begin(how string) (number int) {
 }
 
 // tryWrite makes a call that writes, which may fail.
-func (p *process) tryWrite(number int, how string, ids ...int) (Written, error) {
-	var w Written
-	if err := p.call("Write", Writing{number, how, ids}, &w); err != nil {
+func (p *process) tryWrite(number int, how string, ids ...int) (WriteResult, error) {
+	var w WriteResult
+	if err := p.call("Write", WriteCall{number, how, ids}, &w); err != nil {
 		return w, err // it has not returned
 	}
-	p.world.db.returned(number, !w.Late)
-	if w.Late {
+	p.world.db.returned(number, !w.Queued)
+	if w.Queued {
 		p.mu.Lock()
-		p.late = append(p.late, number)
+		p.undelivered = append(p.undelivered, number)
 		p.mu.Unlock()
 	}
 	if w.Err != "" {
@@ -416,37 +418,38 @@ func (p *process) tryWrite(number int, how string, ids ...int) (Written, error) 
 
 // write makes a call that writes, which must not fail. It reports whether other
 // processes are yet to be told.
-func (p *process) write(how string, ids ...int) (late bool) {
+func (p *process) write(how string, ids ...int) (queued bool) {
 	p.world.t.Helper()
 	w, err := p.tryWrite(p.begin(how), how, ids...)
 	if err != nil {
 		p.world.t.Errorf("process %d: %s %v: %v", p.number, how, ids, err)
 	}
-	return w.Late
+	return w.Queued
 }
 
-func (p *process) isLate() bool {
+func (p *process) hasUndelivered() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.late) > 0
+	return len(p.undelivered) > 0
 }
 
-// settle looks whether what was late has been delivered. Only one goroutine may do so.
-func (p *process) settle() (settled bool) {
+// checkDelivered looks whether what was not delivered at once has been by now, and tells
+// the oracle. It reports whether all has. Only one goroutine may call it at a time.
+func (p *process) checkDelivered() bool {
 	p.mu.Lock()
-	late := slices.Clone(p.late)
+	checked := slices.Clone(p.undelivered)
 	p.mu.Unlock()
 	if n, err := p.stats(); err != nil || n.Shared.Queued > 0 {
 		return false
 	}
-	p.world.db.delivered(late...)
+	p.world.db.delivered(checked...)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.late = p.late[len(late):]
-	return len(p.late) == 0
+	p.undelivered = p.undelivered[len(checked):]
+	return len(p.undelivered) == 0
 }
 
-func (p *process) stats() (n Numbers, err error) {
+func (p *process) stats() (n Counts, err error) {
 	err = p.call("Stats", struct{}{}, &n)
 	return n, err
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/cachegen/cachegen/internal/redistest"
 )
 
-var duration = flag.Duration("for", 6*time.Second, "how long the random runs last, each of them")
+var duration = flag.Duration("for", 6*time.Second, "how long the random runs last, each of them, if everything has happened by then")
 
-// Whatever happens, in whatever order, nothing stale is read. In some of the runs Redis
-// keeps what it has, and with guarded writes not even a commit that nobody has told of
-// is missed then.
+// Everything happens to Redis, the processes and the network, in an order that is random:
+// nothing stale is read. In some of the runs Redis keeps what it has, and with guarded
+// writes not even a commit is missed then that nobody has told of.
 func TestRandom(t *testing.T) {
 	for i, test := range []struct {
 		name  string
@@ -30,7 +30,7 @@ func TestRandom(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := settings{Bound: test.bound, Guard: test.guard, Timeout: timeout, LogLength: 100, Forgetful: test.loses}
+			s := settings{Bound: test.bound, Guard: test.guard, Timeout: shortTimeout, LogLength: 100, LosesData: test.loses}
 			r := &randomRun{world: newWorld(t, 10, s), rnd: rand.New(rand.NewPCG(seed(t), uint64(i)))}
 			r.run(test.loses)
 		})
@@ -44,10 +44,17 @@ type randomRun struct {
 	rnd       *rand.Rand
 	primary   *redistest.Server
 	traffic   *traffic
-	processes []*process
+	processes []*process         // that live
 	proxies   []*redistest.Proxy // of those
 	happened  []string
 }
+
+// What a random run has at least, or else it says nothing.
+const (
+	leastReads  = 300
+	leastHits   = 30
+	leastWrites = 30
+)
 
 func (r *randomRun) run(loses bool) {
 	r.primary = redistest.Start(r.t)
@@ -55,23 +62,30 @@ func (r *randomRun) run(loses bool) {
 	for range 3 {
 		r.add()
 	}
-	faults := []func(){r.pauseServer, r.stopProcess, r.network, r.network, r.killProcess, r.killClients}
+	faults := []func(){r.pauseServer, r.pauseProcess, r.network, r.network, r.killProcess, r.killClients}
 	if loses {
 		faults = append(faults, r.flush, r.restart, r.failOver, r.deleteKey)
 	}
-	for began := time.Now(); time.Since(began) < *duration && !r.t.Failed(); {
-		r.wait(600 * time.Millisecond)
-		faults[r.rnd.IntN(len(faults))]()
+	// All of them happen, in one order after the other: none is missing by chance.
+	for began := time.Now(); time.Since(began) < *duration; {
+		for _, i := range r.rnd.Perm(len(faults)) {
+			r.wait(600 * time.Millisecond)
+			faults[i]()
+			r.failFast()
+		}
 	}
 	r.t.Logf("happened: %v", r.happened)
-	r.wait(200 * time.Millisecond)
 	r.traffic.stop()
-	r.works(r.processes...)
+	tr := r.traffic
+	if reads, hits, writes := tr.reads.Load(), tr.hits.Load(), tr.accepted(); reads < leastReads || hits < leastHits || writes < leastWrites {
+		r.t.Errorf("too little to judge: %d reads, %d hits, %d writes; want %d, %d and %d at least", reads, hits, writes, leastReads, leastHits, leastWrites)
+	}
+	r.awaitRecovery(r.processes...)
 }
 
-// wait lets some time pass.
+// wait lets some time pass, up to most.
 func (r *randomRun) wait(most time.Duration) {
-	passes(time.Duration(r.rnd.Int64N(int64(most))))
+	wait(time.Duration(r.rnd.Int64N(int64(most))))
 }
 
 func (r *randomRun) note(format string, args ...any) {
@@ -95,13 +109,13 @@ func (r *randomRun) pauseServer() {
 	r.note("and resumed")
 }
 
-func (r *randomRun) stopProcess() {
+func (r *randomRun) pauseProcess() {
 	p := r.processes[r.rnd.IntN(len(r.processes))]
-	r.note("process %d stopped", p.number)
-	p.Stop()
+	r.note("process %d paused", p.number)
+	p.Pause()
 	r.wait(700 * time.Millisecond)
-	p.Cont()
-	r.note("and continued")
+	p.Resume()
+	r.note("and resumed")
 }
 
 func (r *randomRun) network() {

@@ -12,13 +12,14 @@ import (
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
 
-// works waits until processes serve hits of every row, and those of the shared tier, and
-// see what each other writes: what was lost is only speed.
-func (w *world) works(processes ...*process) {
+// awaitRecovery waits until all is well: each process has delivered what it wrote, serves hits
+// from its own memory and from Redis, and sees what the others write. So whatever was done
+// to them before has cost them time and nothing else.
+func (w *world) awaitRecovery(processes ...*process) {
 	w.t.Helper()
-	defer w.tellIfFailed(processes)
+	defer w.logStatsIfFailed(processes)
 	for _, p := range processes {
-		w.until("what was late has been delivered", p.settle)
+		w.until("everything has been delivered", p.checkDelivered)
 	}
 	for i, p := range processes {
 		w.until("hits come", func() bool {
@@ -35,7 +36,7 @@ func (w *world) works(processes ...*process) {
 			if written, err := p.tryWrite(p.begin("update"), "update", 2); err != nil && !written.Refused {
 				w.t.Errorf("process %d: %v", p.number, err)
 			}
-			w.until("what was written is delivered", p.settle)
+			w.until("what was written is delivered", p.checkDelivered)
 			version := w.db.current(2)[0].Version
 			w.until("what was written is seen", func() bool {
 				s, err := other.tryRead("Page", 2)
@@ -50,20 +51,20 @@ func (w *world) works(processes ...*process) {
 // anything stale was read.
 func (w *world) until(what string, condition func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for !condition() {
 		w.failFast()
 		if time.Now().After(deadline) {
-			w.t.Fatalf("waited %v in vain until %s", patience, what)
+			w.t.Fatalf("waited %v in vain until %s", waitLimit, what)
 		}
 		<-ticker.C
 	}
 }
 
-// tellIfFailed says how processes stand.
-func (w *world) tellIfFailed(processes []*process) {
+// logStatsIfFailed says how processes stand.
+func (w *world) logStatsIfFailed(processes []*process) {
 	if !w.t.Failed() {
 		return
 	}
@@ -90,11 +91,12 @@ func (w *world) startAll(n int, redis ...string) (processes []*process) {
 	return processes
 }
 
-// passes waits for some time, in which traffic goes on.
-func passes(d time.Duration) { <-time.After(d) }
+// wait lets some time pass, in which what was begun goes on.
+func wait(d time.Duration) { <-time.After(d) }
 
-// What one process has written, the others see within the bound.
-func TestReadElsewhere(t *testing.T) {
+// Nothing is done to Redis or the processes: what one of them has written, the others see
+// within the bound, and they share what they load.
+func TestNoFault(t *testing.T) {
 	for _, bound := range []time.Duration{time.Second, 200 * time.Millisecond, 0} {
 		t.Run(bound.String(), func(t *testing.T) {
 			t.Parallel()
@@ -102,28 +104,29 @@ func TestReadElsewhere(t *testing.T) {
 			w := newWorld(t, 10, settings{Bound: bound})
 			processes := w.startAll(3, server.Addr())
 			traffic := w.traffic(seed(t), processes...)
-			passes(time.Second)
+			traffic.letRun(time.Second)
 			w.until("enough has been written and read", func() bool {
 				return traffic.hits.Load() > 100 && traffic.sharedHits.Load() > 10 && traffic.writes.Load() > 30
 			})
 			traffic.stop()
-			w.works(processes...)
+			w.awaitRecovery(processes...)
 		})
 	}
 }
 
-// A process that is cut off serves what it has until the bound, and no longer.
-func TestCutOff(t *testing.T) {
+// A process is cut off from Redis: it serves what it has until the bound is over, and no
+// longer. What it writes is delivered when it reaches Redis again.
+func TestProcessCutOff(t *testing.T) {
 	for _, bound := range []time.Duration{600 * time.Millisecond, 0} {
 		t.Run(bound.String(), func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
 			proxy := redistest.StartProxy(t, server.Addr())
-			w := newWorld(t, 10, settings{Bound: bound, Timeout: timeout})
+			w := newWorld(t, 10, settings{Bound: bound, Timeout: shortTimeout})
 			writer, reader := w.start(server.Addr()), w.start(proxy.Addr())
 			behind := 0
-			w.until("something is served that is behind, or must not be", func() bool {
-				w.works(writer, reader)
+			w.until("a read sees what was there before, unless none may", func() bool {
+				w.awaitRecovery(writer, reader)
 				proxy.Block(redistest.Both)
 				writer.write("update", 1)
 				w.until("the process that is cut off sees what was written", func() bool {
@@ -140,26 +143,28 @@ func TestCutOff(t *testing.T) {
 				if behind > 0 || bound == 0 {
 					return true
 				}
-				proxy.Heal() // The machine was too slow: once more.
+				// The machine was too slow, or a question under way was answered: once more.
+				proxy.Heal()
 				return false
 			})
-			t.Logf("behind by up to %v, with a bound of %v", w.db.mostLag(), bound)
+			t.Logf("served what was there before a write for %v, with a bound of %v", w.db.mostLag(), bound)
 			if outcome := reader.read("Get", 1); outcome == cacheruntime.Hit {
 				t.Errorf("a process that is cut off serves a %s", outcome)
 			}
 			// What it writes itself it sees, and nobody else does before it can be told.
-			if late := reader.write("update", 1); !late {
+			if queued := reader.write("update", 1); !queued {
 				t.Error("a process that is cut off has delivered an invalidation")
 			}
 			reader.read("Get", 1)
 			proxy.Heal()
-			w.works(writer, reader)
+			w.awaitRecovery(writer, reader)
 		})
 	}
 }
 
-// What an answer says was so when it was asked for, however late it comes.
-func TestLateAnswers(t *testing.T) {
+// Redis's answers are delayed: what they say was so when the question was sent, and it is
+// from then on that the bound counts.
+func TestDelayedAnswers(t *testing.T) {
 	t.Parallel()
 	const bound = 600 * time.Millisecond
 	server := redistest.Start(t)
@@ -168,11 +173,11 @@ func TestLateAnswers(t *testing.T) {
 	writer, reader := w.start(server.Addr()), w.start(proxy.Addr())
 	const late = 400 * time.Millisecond
 	for i := range 3 {
-		w.works(writer, reader)
+		w.awaitRecovery(writer, reader)
 		proxy.Delay(redistest.ToClient, late)
 		// It is asked every third of the bound, after an answer. Two times of three a
 		// question is on its way when the next one is held up.
-		passes(bound + time.Duration(i)*(late+bound/3)/3)
+		wait(bound + time.Duration(i)*(late+bound/3)/3)
 		w.until("there is a hit", func() bool { return reader.read("Get", 1) == cacheruntime.Hit })
 		proxy.Block(redistest.ToServer) // What was asked before is yet to be answered.
 		writer.write("update", 1)
@@ -180,22 +185,27 @@ func TestLateAnswers(t *testing.T) {
 			s, err := reader.tryRead("Get", 1)
 			return err == nil && s.Rows[0].Version == w.db.current(1)[0].Version
 		})
-		passes(late) // in which all answers come
+		wait(late) // in which all answers come
 		reader.read("Get", 1)
 		proxy.Heal()
 	}
-	w.works(writer, reader)
+	w.awaitRecovery(writer, reader)
 }
 
-// A process that starts is served what others have loaded.
+// A process is started beside one that has loaded everything: it finds that in Redis, and
+// loads nothing.
 func TestWarmStart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWorld(t, 10, settings{Bound: time.Second, Timeout: patient})
+	w := newWorld(t, 10, settings{Bound: time.Second, Timeout: longTimeout})
 	first := w.start(server.Addr())
 	for _, id := range w.db.ids() {
 		first.read("Get", id)
 	}
+	// Readers do not wait for it.
+	w.until("everything is in Redis", func() bool {
+		return len(server.Do("KEYS", namespace+":*").([]any)) == len(w.db.ids())
+	})
 	second := w.start(server.Addr())
 	for _, id := range w.db.ids() {
 		if got := second.read("Get", id); got != cacheruntime.SharedHit {
@@ -208,40 +218,44 @@ func TestWarmStart(t *testing.T) {
 	if n, err := second.stats(); err != nil || n.Loads > 0 {
 		t.Errorf("%d loads, %v", n.Loads, err)
 	}
-	w.works(first, second)
+	w.awaitRecovery(first, second)
 }
 
-// A writer that is killed between its commit and its invalidation leaves what others have
-// until that expires.
+// A writer is killed between its commit and its invalidation: others serve what they have
+// until that expires, and no longer.
 func TestKilledWriter(t *testing.T) {
 	t.Parallel()
 	const ttl = 1500 * time.Millisecond // of Brief
 	server := redistest.Start(t)
 	w := newWorld(t, 10, settings{Bound: 200 * time.Millisecond})
-	writer, reader := w.start(server.Addr()), w.start(server.Addr())
-	w.works(writer, reader)
-	w.until("there is a hit", func() bool { return reader.read("Brief", 1) == cacheruntime.Hit })
-	stored := w.db.now() // or before
-	w.killBeforeInvalidation(writer, 1)
-	committed := w.db.current(1)[0].Version
-	behind := 0
-	w.until("what had been stored has expired", func() bool {
-		began := w.db.now()
-		s, err := reader.tryRead("Brief", 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.Rows[0].Version == committed {
-			return true
-		}
-		behind++
-		if began > stored+ttl {
-			t.Fatalf("an entry is served %v after it was stored, though it was to expire after %v", began-stored, ttl)
-		}
-		return false
+	reader := w.start(server.Addr())
+	outdated := 0
+	w.until("something is served that the writer left behind", func() bool {
+		writer := w.start(server.Addr())
+		w.awaitRecovery(writer, reader)
+		w.until("there is a hit", func() bool { return reader.read("Brief", 1) == cacheruntime.Hit })
+		stored := w.db.now() // or before
+		w.killBeforeInvalidation(writer, 1)
+		committed := w.db.current(1)[0].Version
+		w.until("what had been stored has expired", func() bool {
+			began := w.db.now()
+			s, err := reader.tryRead("Brief", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Rows[0].Version == committed {
+				return true
+			}
+			outdated++
+			if began > stored+ttl {
+				t.Fatalf("an entry is served %v after it was stored, though it was to expire after %v", began-stored, ttl)
+			}
+			return false
+		})
+		return outdated > 0 // else the machine was too slow: once more
 	})
-	t.Logf("%d reads were answered with what the writer left behind", behind)
-	w.works(reader)
+	t.Logf("%d reads were answered with what the writer left behind", outdated)
+	w.awaitRecovery(reader)
 }
 
 // killBeforeInvalidation makes a process write a row, and kills it when that has been
@@ -267,42 +281,46 @@ func (w *world) killBeforeInvalidation(p *process, row int) {
 	}
 }
 
-// With guarded writes it does not: its lease is ended by others.
+// The same with guarded writes: what the writer has changed is served from no cache until
+// the others have ended its lease and invalidated it, so that nothing old is served.
 func TestKilledGuardedWriter(t *testing.T) {
 	for _, bound := range []time.Duration{200 * time.Millisecond, 0} {
 		t.Run(bound.String(), func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			w := newWorld(t, 10, settings{Bound: bound, Guard: time.Second, Timeout: patient})
+			w := newWorld(t, 10, settings{Bound: bound, Guard: time.Second, Timeout: longTimeout})
 			processes := w.startAll(3, server.Addr())
-			w.works(processes...)
+			w.awaitRecovery(processes...)
 			w.killBeforeInvalidation(processes[0], 1)
 			left := processes[1:]
 			traffic := w.traffic(seed(t), left...)
-			passes(1500 * time.Millisecond)
+			traffic.letRun(1500 * time.Millisecond)
 			traffic.stop()
-			w.works(left...)
+			for _, p := range left {
+				w.until("the lease has been ended", func() bool { return p.read("Get", 1) == cacheruntime.Hit })
+			}
+			w.awaitRecovery(left...)
 		})
 	}
 }
 
-// While Redis is stopped writes go through, what was served ends with the bound, and it
-// all comes back.
+// Redis is stopped (SIGSTOP) and goes on: meanwhile writes go through, and nothing is
+// served from a cache when the bound is over. Then all is delivered.
 func TestPausedServer(t *testing.T) {
 	t.Parallel()
 	const bound = 400 * time.Millisecond
 	server := redistest.Start(t)
-	w := newWorld(t, 10, settings{Bound: bound, Timeout: timeout})
+	w := newWorld(t, 10, settings{Bound: bound, Timeout: shortTimeout})
 	processes := w.startAll(2, server.Addr())
-	w.works(processes...)
+	w.awaitRecovery(processes...)
 	server.Pause()
 	began := time.Now()
-	if late := processes[0].write("update", 1); !late {
+	if queued := processes[0].write("update", 1); !queued {
 		t.Error("an invalidation was delivered to a server that is stopped")
 	}
 	// The timeout, and what a busy machine adds.
-	if took := time.Since(began); took < timeout || took > 20*timeout {
-		t.Errorf("a write took %v, with a timeout of %v", took, timeout)
+	if took := time.Since(began); took < shortTimeout || took > 20*shortTimeout {
+		t.Errorf("a write took %v, with a timeout of %v", took, shortTimeout)
 	}
 	if got := processes[0].read("Get", 1); got == cacheruntime.Hit {
 		t.Errorf("what was written is a %s in the process that wrote it", got)
@@ -311,24 +329,25 @@ func TestPausedServer(t *testing.T) {
 		return processes[0].read("Get", 2) != cacheruntime.Hit && processes[1].read("Get", 2) != cacheruntime.Hit
 	})
 	traffic := w.traffic(seed(t), processes...)
-	passes(time.Second)
+	traffic.letRun(time.Second)
 	if n := traffic.hits.Load(); n > 0 {
 		t.Errorf("%d hits while Redis is stopped for longer than the bound", n)
 	}
-	w.until("a write is late", func() bool { return traffic.late.Load() > 0 })
+	w.until("a write is not delivered", func() bool { return traffic.queued.Load() > 0 })
 	server.Resume()
-	passes(500 * time.Millisecond)
+	traffic.letRun(500 * time.Millisecond)
 	traffic.stop()
-	w.works(processes...)
+	w.awaitRecovery(processes...)
 }
 
-// A guarded write that cannot be marked is refused.
+// Redis is stopped (SIGSTOP): guarded writes, which cannot be marked, are refused and
+// change nothing.
 func TestGuardedWriteRefused(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWorld(t, 10, settings{Bound: 400 * time.Millisecond, Timeout: timeout, Guard: time.Second})
+	w := newWorld(t, 10, settings{Bound: 400 * time.Millisecond, Timeout: shortTimeout, Guard: time.Second})
 	processes := w.startAll(2, server.Addr())
-	w.works(processes...)
+	w.awaitRecovery(processes...)
 	before := w.db.current(w.db.ids()...)
 	server.Pause()
 	for _, how := range []string{"update", "insert", "transaction"} {
@@ -341,11 +360,12 @@ func TestGuardedWriteRefused(t *testing.T) {
 		t.Errorf("what was refused has changed %v into %v", before, after)
 	}
 	server.Resume()
-	w.works(processes...)
+	w.awaitRecovery(processes...)
 }
 
-// A process that was stopped serves nothing that is behind by more than the bound.
-func TestStoppedProcess(t *testing.T) {
+// A process is stopped (SIGSTOP) for longer than the bound while another one writes: when
+// it goes on, it serves nothing that was there before.
+func TestPausedProcess(t *testing.T) {
 	for _, bound := range []time.Duration{300 * time.Millisecond, 0} {
 		t.Run(bound.String(), func(t *testing.T) {
 			t.Parallel()
@@ -353,37 +373,38 @@ func TestStoppedProcess(t *testing.T) {
 			w := newWorld(t, 10, settings{Bound: bound})
 			writer, reader := w.start(server.Addr()), w.start(server.Addr())
 			for range 3 {
-				w.works(writer, reader)
+				w.awaitRecovery(writer, reader)
 				for _, id := range w.db.ids() {
 					reader.read("Get", id)
 				}
-				reader.Stop()
+				reader.Pause()
 				writer.write("update", w.db.ids()...)
-				passes(bound + 50*time.Millisecond)
+				wait(bound + 50*time.Millisecond)
 				// They begin now, and are waiting when it goes on.
 				var reads sync.WaitGroup
 				for _, id := range w.db.ids() {
 					reads.Go(func() { reader.read("Get", id) })
 				}
-				reader.Cont()
+				reader.Resume()
 				reads.Wait()
 				w.failFast()
 			}
-			w.works(writer, reader)
+			w.awaitRecovery(writer, reader)
 		})
 	}
 }
 
-// What was not delivered when a cache is closed, Close tells.
+// Redis is stopped (SIGSTOP) when a cache is closed: Close reports what has not been
+// delivered. If Redis goes on before, all is.
 func TestCloseUndelivered(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWorld(t, 10, settings{Bound: time.Second, Timeout: timeout})
+	w := newWorld(t, 10, settings{Bound: time.Second, Timeout: shortTimeout})
 	processes := w.startAll(2, server.Addr())
-	w.works(processes...)
+	w.awaitRecovery(processes...)
 	server.Pause()
 	for id := range 3 {
-		if late := processes[0].write("update", 1+id); !late {
+		if queued := processes[0].write("update", 1+id); !queued {
 			t.Error("an invalidation was delivered to a server that is stopped")
 		}
 	}
@@ -396,22 +417,23 @@ func TestCloseUndelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What can be delivered at the last moment is.
-	late := w.start(server.Addr())
-	w.works(late)
+	last := w.start(server.Addr())
+	w.awaitRecovery(last)
 	server.Pause()
-	late.write("update", 1)
+	last.write("update", 1)
 	server.Resume()
 	said = ""
-	if err := late.call("Close", struct{}{}, &said); err != nil || said != "" {
+	if err := last.call("Close", struct{}{}, &said); err != nil || said != "" {
 		t.Errorf("closed: %q, %v", said, err)
 	}
 }
 
-// Processes that miss at the same time load once.
+// Several processes read the same row at the same time, with shared flights: one of them
+// loads it, once.
 func TestSharedFlights(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWorld(t, 10, settings{Bound: time.Second, Flights: 10 * time.Second, Timeout: patient})
+	w := newWorld(t, 10, settings{Bound: time.Second, Flights: 10 * time.Second, Timeout: longTimeout})
 	processes := w.startAll(4, server.Addr())
 	open := w.db.close()
 	var reads sync.WaitGroup
@@ -421,7 +443,7 @@ func TestSharedFlights(t *testing.T) {
 		}
 	}
 	w.until("a load has begun", func() bool { return w.db.loaded() > 0 })
-	passes(200 * time.Millisecond) // in which others would begin
+	wait(200 * time.Millisecond) // in which others would begin
 	open()
 	reads.Wait()
 	if n := w.db.loaded(); n != 1 {
@@ -429,12 +451,13 @@ func TestSharedFlights(t *testing.T) {
 	}
 }
 
-// A process that dies while others wait for its load holds them up for a while only.
+// A process is killed while others wait for what it loads: they wait until its lock has
+// run out, and load it themselves.
 func TestSharedFlightsHolderKilled(t *testing.T) {
 	t.Parallel()
 	const wait = time.Second
 	server := redistest.Start(t)
-	w := newWorld(t, 10, settings{Bound: time.Second, Flights: wait, Timeout: patient})
+	w := newWorld(t, 10, settings{Bound: time.Second, Flights: wait, Timeout: longTimeout})
 	processes := w.startAll(3, server.Addr())
 	open := w.db.close()
 	began := time.Now()
@@ -458,19 +481,19 @@ func TestSharedFlightsHolderKilled(t *testing.T) {
 	if n := w.db.loaded(); n > 3 {
 		t.Errorf("%d loads", n)
 	}
-	w.works(processes[1:]...)
+	w.awaitRecovery(processes[1:]...)
 }
 
-// The marks of a guarded write outlive the log that they are in, and are there for
-// processes that start.
-func TestMarksOfAWriteInProgress(t *testing.T) {
-	for _, lost := range []bool{false, true} {
-		t.Run(fmt.Sprint("lost ", lost), func(t *testing.T) {
+// Redis is flushed while a guarded write is in progress, or it is not, and a process is
+// started: the row that is being written is served from no cache.
+func TestGuardedWriteInProgress(t *testing.T) {
+	for _, flushed := range []bool{false, true} {
+		t.Run(fmt.Sprint("flushed ", flushed), func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			w := newWorld(t, 10, settings{Guard: time.Minute, Timeout: patient})
+			w := newWorld(t, 10, settings{Guard: time.Minute, Timeout: longTimeout})
 			processes := w.startAll(2, server.Addr())
-			w.works(processes...)
+			w.awaitRecovery(processes...)
 			w.until("there is a hit", func() bool { return processes[1].read("Get", 1) == cacheruntime.Hit })
 			before := []uint64{processes[0].epochs(), processes[1].epochs()}
 
@@ -483,7 +506,7 @@ func TestMarksOfAWriteInProgress(t *testing.T) {
 				}
 			})
 			<-plan.come
-			if lost {
+			if flushed {
 				server.Flush()
 				for i, p := range processes {
 					w.until("the loss has been noticed", func() bool { return p.epochs() > before[i] })
@@ -505,7 +528,7 @@ func TestMarksOfAWriteInProgress(t *testing.T) {
 			}
 			close(plan.reply)
 			wg.Wait()
-			w.works(all...)
+			w.awaitRecovery(all...)
 		})
 	}
 }

@@ -11,7 +11,7 @@ import (
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
 
-// Traffic is calls of several processes at random, for as long as it goes on.
+// Traffic is calls that several processes make at random, for as long as it goes on.
 type traffic struct {
 	world *world
 	seed  uint64
@@ -19,11 +19,12 @@ type traffic struct {
 	once  sync.Once
 	wg    sync.WaitGroup
 
-	reads, hits, sharedHits, writes, refused, late, doubtful atomic.Int64
+	// What has returned so far: reads are those that were judged, and writes all calls
+	// that write, whatever became of them.
+	reads, hits, sharedHits, writes, refused, queued, doubtful atomic.Int64
 }
 
-// traffic begins to make calls in processes. A process that is killed is to be dismissed
-// before.
+// traffic begins to make calls in processes. It goes on in the others if one is killed.
 func (w *world) traffic(seed uint64, processes ...*process) *traffic {
 	tr := &traffic{world: w, seed: seed, over: make(chan struct{})}
 	w.db.slow.Store(int64(2 * time.Millisecond))
@@ -36,7 +37,7 @@ func (w *world) traffic(seed uint64, processes ...*process) *traffic {
 
 // join begins to make calls in one more process.
 func (tr *traffic) join(p *process) {
-	tr.wg.Go(func() { tr.settle(p) })
+	tr.wg.Go(func() { tr.watchDelivery(p) })
 	for i := range 3 {
 		rnd := rand.New(rand.NewPCG(tr.seed, uint64(p.number)<<8+uint64(i)))
 		call := tr.read
@@ -49,7 +50,7 @@ func (tr *traffic) join(p *process) {
 				select {
 				case <-tr.over:
 					return
-				case <-p.dismissed:
+				case <-p.killed:
 					return
 				case <-time.After(time.Duration(rnd.Int64N(int64(2 * pause)))):
 					call(p, rnd)
@@ -59,19 +60,19 @@ func (tr *traffic) join(p *process) {
 	}
 }
 
-// settle looks now and then whether what was late has been delivered.
-func (tr *traffic) settle(p *process) {
+// watchDelivery looks now and then whether what was not delivered at once has been.
+func (tr *traffic) watchDelivery(p *process) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-tr.over:
 			return
-		case <-p.dismissed:
+		case <-p.killed:
 			return
 		case <-ticker.C:
-			if p.isLate() {
-				p.settle()
+			if p.hasUndelivered() {
+				p.checkDelivered()
 			}
 		}
 	}
@@ -83,12 +84,38 @@ func (tr *traffic) halt() {
 	tr.wg.Wait()
 }
 
-// stop ends the traffic, and says what there was.
+// flow waits until the traffic has gone on for a while in which Redis can be used: until
+// enough more reads have been judged, with hits among them, and writes were made.
+func (tr *traffic) flow() {
+	tr.world.t.Helper()
+	reads, hits, writes := tr.reads.Load()+50, tr.hits.Load()+10, tr.accepted()+5
+	tr.world.until("enough is read, hit and written", func() bool {
+		return tr.reads.Load() >= reads && tr.hits.Load() >= hits && tr.accepted() >= writes
+	})
+}
+
+// accepted returns how many writes were made that were not refused.
+func (tr *traffic) accepted() int64 { return tr.writes.Load() - tr.refused.Load() }
+
+// letRun lets the traffic go on for some time, and longer if by then no read has been
+// judged that began meanwhile. In that time something is done to what it needs.
+func (tr *traffic) letRun(d time.Duration) {
+	tr.world.t.Helper()
+	reads := tr.reads.Load()
+	wait(d)
+	// Some may have begun before.
+	tr.world.until("reads have been judged", func() bool { return tr.reads.Load() > reads+20 })
+}
+
+// stop ends the traffic, when it has gone on for a while after what was done to it, and
+// says what there was.
 func (tr *traffic) stop() {
+	tr.world.t.Helper()
+	tr.flow()
 	tr.halt()
 	tr.world.db.slow.Store(0)
-	tr.world.t.Logf("%d reads, of them %d hits and %d shared ones; %d writes, of them %d refused, %d delivered late, %d in doubt; the most that was behind: %v",
-		tr.reads.Load(), tr.hits.Load(), tr.sharedHits.Load(), tr.writes.Load(), tr.refused.Load(), tr.late.Load(), tr.doubtful.Load(), tr.world.db.mostLag())
+	tr.world.t.Logf("%d reads, of them %d hits and %d shared ones; %d writes, of them %d refused, %d not delivered at once, %d in doubt; what another process had written was seen after %v at most",
+		tr.reads.Load(), tr.hits.Load(), tr.sharedHits.Load(), tr.writes.Load(), tr.refused.Load(), tr.queued.Load(), tr.doubtful.Load(), tr.world.db.mostLag())
 	tr.world.failFast()
 }
 
@@ -111,10 +138,11 @@ func (tr *traffic) read(p *process, rnd *rand.Rand) {
 		ids = []int{tr.world.db.rowToCome()}
 	}
 	s, err := p.tryRead(method, ids...)
-	switch {
-	case p.isDismissed():
-	case err != nil:
-		tr.world.t.Errorf("process %d: %s %v: %v", p.number, method, ids, err)
+	if err != nil {
+		if !p.isKilled() {
+			tr.world.t.Errorf("process %d: %s %v: %v", p.number, method, ids, err)
+		}
+		return
 	}
 	tr.reads.Add(1)
 	switch cacheruntime.Outcome(s.Outcome) {
@@ -143,7 +171,7 @@ func (tr *traffic) write(p *process, rnd *rand.Rand) {
 	doubtful := how != "outside" && rnd.IntN(30) == 0
 	if doubtful {
 		plan := plan{lost: true}
-		if doubt := tr.world.defaults.Doubt; doubt > 0 && !tr.world.defaults.Forgetful && rnd.IntN(2) == 0 {
+		if doubt := tr.world.defaults.Doubt; doubt > 0 && !tr.world.defaults.LosesData && rnd.IntN(2) == 0 {
 			// It is to land while it is marked, however slow the machine is.
 			plan.late, plan.within = time.Duration(1+rnd.Int64N(int64(doubt/4))), doubt/2
 		}
@@ -151,11 +179,12 @@ func (tr *traffic) write(p *process, rnd *rand.Rand) {
 	}
 	w, err := p.tryWrite(number, how, ids...)
 	switch {
-	case p.isDismissed():
+	case p.isKilled():
+		return
 	case w.Refused:
 		tr.refused.Add(1)
-	case w.Late:
-		tr.late.Add(1)
+	case w.Queued:
+		tr.queued.Add(1)
 	case doubtful:
 		tr.doubtful.Add(1)
 	case err != nil && tr.world.defaults.Guard == 0:
