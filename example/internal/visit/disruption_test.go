@@ -160,7 +160,7 @@ func TestFailedCalls(t *testing.T) {
 	}
 }
 
-func TestFigures(t *testing.T) {
+func TestProcessStats(t *testing.T) {
 	current := cacheruntime.SharedStats{Current: true}
 	for _, test := range []struct {
 		stats ProcessStats
@@ -168,6 +168,7 @@ func TestFigures(t *testing.T) {
 	}{
 		{ProcessStats{Shared: current}, "0 of its own\n"},
 		{ProcessStats{}, "0 of its own  cut off\n"},
+		{ProcessStats{Shared: cacheruntime.SharedStats{Queued: 2}}, "0 of its own  cut off  2 to be delivered\n"},
 		{ProcessStats{Shared: current, Failed: 1}, "0 of its own  1 call failed\n"},
 		{ProcessStats{Failed: 2}, "0 of its own  cut off  2 calls failed\n"},
 	} {

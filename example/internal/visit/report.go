@@ -192,6 +192,9 @@ func (r *report) processStats(process string, p ProcessStats) {
 	if !p.Shared.Current {
 		r.printf("  cut off")
 	}
+	if n := p.Shared.Queued; n > 0 {
+		r.printf("  %d to be delivered", n)
+	}
 	switch n := p.Failed; n {
 	case 0:
 	case 1:

@@ -20,7 +20,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Mostly they wait. The command line says otherwise.
+	// Tests mostly wait, so that more of them can run at a time than there are cores. The
+	// command line can say otherwise.
 	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
