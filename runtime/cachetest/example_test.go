@@ -182,3 +182,40 @@ func ExampleStore() {
 	fmt.Println(store.Len(), "entry")
 	// Output: 1 entry
 }
+
+// Two processes share a log. What one has written the other sees, though it has an
+// entry of its own; and when it is cut off it asks the repository.
+func ExampleShared() {
+	shared := cachetest.NewShared(t)
+	authors := newAuthors(nil)
+	tier := shared.Tier()
+	open := func(tier *cachetest.Tier) *cacheruntime.Cache {
+		return cachetest.New(t, cacheruntime.WithShared(tier), cacheruntime.WithMaxStaleness(0))
+	}
+	here, there := open(shared.Tier()), open(tier)
+	defer here.Close() // with the t of a test, New sees to that
+	defer there.Close()
+	writer := blog.NewCachedAuthorRepository(authors, here)
+	reader := blog.NewCachedAuthorRepository(authors, there)
+	read := func() {
+		ctx, trace := cacheruntime.WithTrace(t.Context())
+		author, err := reader.ByID(ctx, 7)
+		if err != nil {
+			t.Errorf("author 7: %v", err)
+		}
+		fmt.Println(author.Name, trace.Events()[0].Outcome)
+	}
+	read()
+	read()
+	writer.Rename(t.Context(), 7, "Ada Lovelace")
+	read()
+	read()
+	tier.Cut()
+	read()
+	// Output:
+	// Ada miss
+	// Ada hit
+	// Ada Lovelace miss
+	// Ada Lovelace hit
+	// Ada Lovelace miss
+}
