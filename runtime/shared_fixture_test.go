@@ -353,3 +353,13 @@ var (
 )
 
 func late(d time.Duration) cachetest.Fate { return cachetest.Fate{Delay: d} }
+
+// loseEpoch loses the log, has b begin a new one and cache row 1 there, and returns when
+// a is reading the new one, of which the reply is delayed.
+func loseEpoch(a, b *member) {
+	a.tier.SetFaults(cachetest.Faults{Request: only(late(bound/2), "Prove"), Reply: only(late(bound/2), "Snapshot")})
+	a.shared.Flush()
+	b.write(9)
+	b.expectHits(1)
+	a.calls("Snapshot")
+}
