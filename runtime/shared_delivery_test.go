@@ -2,8 +2,11 @@ package cacheruntime_test
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 	"github.com/cachegen/cachegen/runtime/cachetest"
@@ -107,29 +110,33 @@ func TestSharedClose(t *testing.T) {
 	})
 }
 
-// zombie answers the next append as a server does that was the primary: it has appended
-// the record to a log that nobody follows any more.
-type zombie struct {
+// An impostor answers the next append in place of the log, which does not hear of it.
+type impostor struct {
 	*cachetest.Tier
-	epoch atomic.Uint64 // of that log; 0 for none
+	answer atomic.Pointer[func(from cacheruntime.LogPosition, record cacheruntime.LogRecord) cacheruntime.LogReply]
 }
 
-func (z *zombie) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
-	if epoch := z.epoch.Swap(0); epoch != 0 {
-		head := cacheruntime.LogPosition{Epoch: epoch, Number: from.Number + 1, ID: record.ID}
-		return cacheruntime.LogReply{Head: head, Appended: true}, nil
+func (i *impostor) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	if answer := i.answer.Swap(nil); answer != nil {
+		return (*answer)(from, record), nil
 	}
-	return z.Tier.Append(ctx, from, record)
+	return i.Tier.Append(ctx, from, record)
 }
 
-// An answer from a log that is over is none: what was invalidated there is invalidated
-// in the one that the table is of, before the write returns.
+// joinImpostor starts a process whose log is an impostor's.
+func (s *site) joinImpostor() (*member, *impostor) {
+	i := new(impostor)
+	s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { i.Tier = t; return i }
+	defer func() { s.wrap = nil }()
+	return s.join(), i
+}
+
+// A server that was the primary answers: it has appended the record to a log that nobody
+// follows any more. That is no answer: what was invalidated there is invalidated in the
+// log that the table is of, before the write returns.
 func TestSharedAppendedElsewhere(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
-		z := new(zombie)
-		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { z.Tier = t; return z }
-		a := s.join()
-		s.wrap = nil
+		a, server := s.joinImpostor()
 		b := s.join()
 		old := a.cache.Stats().Shared.Epoch
 		s.shared.Flush()
@@ -140,7 +147,11 @@ func TestSharedAppendedElsewhere(t *testing.T) {
 		if now := a.cache.Stats().Shared.Epoch; now == old {
 			t.Fatal("there is no new epoch")
 		}
-		z.epoch.Store(old)
+		answer := func(from cacheruntime.LogPosition, record cacheruntime.LogRecord) cacheruntime.LogReply {
+			head := cacheruntime.LogPosition{Epoch: old, Number: from.Number + 1, ID: record.ID}
+			return cacheruntime.LogReply{Head: head, Appended: true}
+		}
+		server.answer.Store(&answer)
 		a.write(1)
 		a.expect(1)
 		pass(2 * bound)
@@ -148,5 +159,131 @@ func TestSharedAppendedElsewhere(t *testing.T) {
 		if n := a.cache.Stats().Shared.Queued; n != 0 {
 			t.Errorf("%d are queued", n)
 		}
+	})
+}
+
+// A record without a condition that was not appended is not delivered.
+func TestSharedNotAppended(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a, server := s.joinImpostor()
+		answer := func(from cacheruntime.LogPosition, _ cacheruntime.LogRecord) cacheruntime.LogReply {
+			return cacheruntime.LogReply{Head: from, Known: true}
+		}
+		server.answer.Store(&answer)
+		if err := a.cache.Invalidate(t.Context(), rowTag(1)); !errors.Is(err, cacheruntime.ErrUndelivered) {
+			t.Errorf("%v, want %v", err, cacheruntime.ErrUndelivered)
+		}
+		pass(bound)
+		a.expectDelivered()
+		if n := a.tier.Calls("Append"); n == 0 {
+			t.Error("it is not tried again")
+		}
+	})
+}
+
+// While writes keep coming, what could not be delivered is delivered once it can be,
+// and the writes after it deliver for themselves again.
+func TestSharedDeliveryUnderConstantWrites(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.join()
+		a.tier.Cut()
+		if err := a.cache.Invalidate(t.Context(), rowTag(0)); !errors.Is(err, cacheruntime.ErrUndelivered) {
+			t.Fatalf("%v, want %v", err, cacheruntime.ErrUndelivered)
+		}
+		var writers sync.WaitGroup
+		for i := range int64(2000) {
+			writers.Go(func() {
+				pass(time.Duration(i) * time.Millisecond)
+				a.cache.Invalidate(t.Context(), rowTag(i))
+			})
+		}
+		pass(100 * time.Millisecond)
+		a.tier.SetFaults(cachetest.Faults{Request: only(late(2*time.Millisecond), "Append")})
+		a.tier.Heal()
+		pass(1500 * time.Millisecond)
+		a.expectDelivered()
+		undelivered := a.cache.Stats().Shared.Undelivered
+		writers.Wait()
+		if n := a.cache.Stats().Shared.Undelivered - undelivered; n > 0 {
+			t.Errorf("of the writes after that, %d could not be delivered", n)
+		}
+		for _, record := range s.shared.Records() {
+			if record.All {
+				t.Errorf("record %d invalidates everything", record.Number)
+			}
+		}
+	})
+}
+
+// A server that takes no records, say as its disk is full, can still be asked: what
+// other tags stand for goes on to be served.
+func TestSharedServerThatTakesNothing(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.join()
+		a.expectHits(1)
+		a.tier.SetFaults(cachetest.Faults{Request: only(broken, "Append")})
+		if err := a.cache.Invalidate(t.Context(), rowTag(2)); !errors.Is(err, cacheruntime.ErrUndelivered) {
+			t.Fatalf("%v, want %v", err, cacheruntime.ErrUndelivered)
+		}
+		for range 100 {
+			pass(bound / 10)
+			a.expectHit(1)
+		}
+		appends := a.tier.Calls("Append")
+		for range 10 {
+			a.cache.Invalidate(t.Context(), rowTag(2))
+		}
+		if n := a.tier.Calls("Append") - appends; n > 0 {
+			t.Errorf("writes have tried %d times to append", n)
+		}
+		a.tier.SetFaults(cachetest.Faults{})
+		pass(2 * bound)
+		a.expectDelivered()
+		if err := a.cache.Invalidate(t.Context(), rowTag(2)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// In an outage the log is not tried more often for what is queued, and for those who
+// write.
+func TestSharedOutageWithWrites(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.join()
+		a.tier.Cut()
+		tries := map[string]int{"Append": a.tier.Calls("Append"), "Prove": a.tier.Calls("Prove")}
+		for i := range int64(3000) {
+			a.cache.Invalidate(t.Context(), rowTag(i))
+			pass(10 * time.Millisecond)
+		}
+		for method, before := range tries {
+			if n := a.tier.Calls(method) - before; n < 30 || n > 300 {
+				t.Errorf("%s was called %d times in 30 s", method, n)
+			}
+		}
+		a.tier.Heal()
+		pass(2 * bound)
+		a.expectDelivered()
+	})
+}
+
+// After an outage, however many guarded writes were under way, no record ends more marks
+// than one may, of which the tier makes sure.
+func TestSharedManyReleases(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.joinGuarded()
+		var ends []func(error)
+		for i := range int64(400) {
+			ends = append(ends, a.mustBegin(i%100))
+		}
+		a.tier.Cut()
+		for _, end := range ends {
+			end(nil)
+		}
+		a.tier.Heal()
+		pass(2 * bound)
+		a.expectDelivered()
+		pass(2 * fullLease)
+		s.expectNoMarks()
 	})
 }

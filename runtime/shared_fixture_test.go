@@ -28,8 +28,12 @@ type site struct {
 // onSite runs a test in a bubble.
 func onSite(t *testing.T, test func(t *testing.T, s *site)) {
 	synctest.Test(t, func(t *testing.T) {
-		test(t, &site{t: t, shared: cachetest.NewShared(t), rows: map[int64]int64{}})
+		test(t, newSite(t))
 	})
+}
+
+func newSite(t *testing.T) *site {
+	return &site{t: t, shared: cachetest.NewShared(t), rows: map[int64]int64{}}
 }
 
 func (s *site) row(id int64) (int64, error) {
@@ -87,17 +91,26 @@ func (s *site) join(options ...cacheruntime.Option) *member {
 
 func (s *site) joinWith(configure func(*cacheruntime.ReadConfig[int64]), options ...cacheruntime.Option) *member {
 	s.t.Helper()
-	m := &member{site: s, tier: s.shared.Tier()}
-	shared := cacheruntime.Shared(m.tier)
+	tier := s.shared.Tier()
+	shared := cacheruntime.Shared(tier)
 	if s.wrap != nil {
-		shared = s.wrap(m.tier)
+		shared = s.wrap(tier)
 	}
-	var err error
-	m.cache, err = cacheruntime.New(append([]cacheruntime.Option{
+	m := s.alone(configure, append([]cacheruntime.Option{
 		cacheruntime.WithShared(shared),
 		cacheruntime.WithMaxStaleness(bound),
+	}, options...)...)
+	m.tier = tier
+	return m
+}
+
+// alone starts a process that shares nothing.
+func (s *site) alone(configure func(*cacheruntime.ReadConfig[int64]), options ...cacheruntime.Option) *member {
+	s.t.Helper()
+	m := &member{site: s}
+	var err error
+	m.cache, err = cacheruntime.New(append([]cacheruntime.Option{
 		cacheruntime.WithLogger(slog.New(slog.DiscardHandler)),
-		cacheruntime.WithMaxBytes(1 << 20),
 	}, options...)...)
 	if err != nil {
 		s.t.Fatal(err)
@@ -242,6 +255,16 @@ func (m *member) expectHits(id int64) {
 	m.t.Errorf("row %d is never cached: %+v", id, m.cache.Stats().Shared)
 }
 
+// expectHit fails the test unless a row is served from the memory of the process now.
+func (m *member) expectHit(id int64) {
+	m.t.Helper()
+	hits := m.cache.Stats().Hits
+	m.expect(id)
+	if m.cache.Stats().Hits == hits {
+		m.t.Errorf("row %d is not served from memory: %+v", id, m.cache.Stats().Shared)
+	}
+}
+
 // expectNoHit fails the test if reads of a row are answered from a cache.
 func (m *member) expectNoHit(id int64) {
 	m.t.Helper()
@@ -251,6 +274,23 @@ func (m *member) expectNoHit(id int64) {
 		if m.loadCount() == loads {
 			m.t.Errorf("row %d is served from a cache", id)
 		}
+	}
+}
+
+// expectDelivered fails the test unless the process is up to date, and so are the others
+// as far as it is up to this one.
+func (m *member) expectDelivered() {
+	m.t.Helper()
+	if stats := m.cache.Stats().Shared; !stats.Current || stats.Queued != 0 {
+		m.t.Errorf("%+v", stats)
+	}
+}
+
+// expectNoMarks fails the test if the log has a mark.
+func (s *site) expectNoMarks() {
+	s.t.Helper()
+	if marks := s.shared.Marks(); len(marks) > 0 {
+		s.t.Errorf("marks are left: %v", marks)
 	}
 }
 
@@ -332,6 +372,15 @@ func (m *member) calls(method string) {
 	}
 }
 
+// append appends a record to the log that is of no member.
+func (s *site) append(record cacheruntime.LogRecord) {
+	s.t.Helper()
+	record.ID = cacheruntime.LogID{0xff, byte(s.shared.Head().Number)}
+	if _, err := s.shared.Tier().Append(s.t.Context(), cacheruntime.LogPosition{}, record); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // pass lets time go by.
 func pass(d time.Duration) { <-time.After(d) }
 
@@ -344,6 +393,18 @@ func only(fate cachetest.Fate, methods ...string) func(string) cachetest.Fate {
 			}
 		}
 		return cachetest.Fate{}
+	}
+}
+
+// once returns a fate for the next call of a method, and none for those after it.
+func once(fate cachetest.Fate, method string) func(string) cachetest.Fate {
+	done := false
+	return func(call string) cachetest.Fate {
+		if done || call != method {
+			return cachetest.Fate{}
+		}
+		done = true
+		return fate
 	}
 }
 

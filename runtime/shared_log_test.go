@@ -3,6 +3,7 @@ package cacheruntime_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -230,6 +231,25 @@ func TestSharedNoStaleness(t *testing.T) {
 	})
 }
 
+// Nor is it if no time has passed since the log was asked last: proofs are told apart by
+// their numbers, as clocks can be coarse.
+func TestSharedProofOfTheSameInstant(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		d := cacheruntime.WithMaxStaleness(0)
+		a, b := s.join(d), s.join(d)
+		a.expectHits(1)
+		began := time.Now()
+		for range 3 {
+			a.expectHit(1)
+			b.write(1)
+			a.expect(1)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // A clockwork has a moment of the hit test in which something else may happen: when it
 // looks at the time.
 type clockwork struct{ at atomic.Pointer[func()] }
@@ -385,5 +405,126 @@ func TestSharedStaleWhileCutOff(t *testing.T) {
 			t.Errorf("got %d, which is stale", row)
 		}
 		s.fail(nil)
+	})
+}
+
+// A log whose head cannot be reached is replaced by another one.
+func TestSharedHeadOutOfReach(t *testing.T) {
+	for name, isEmpty := range map[string]bool{"no records": true, "a record that is known": false} {
+		t.Run(name, func(t *testing.T) {
+			onSite(t, func(t *testing.T, s *site) {
+				a := s.join()
+				a.expectHits(1)
+				epoch, known := s.shared.Head().Epoch, s.shared.Records()
+				asked := 0
+				a.tier.SetFaults(cachetest.Faults{Log: func(_ string, reply *cacheruntime.LogReply) error {
+					if reply.Head.Epoch != epoch || asked == 1000 {
+						return nil
+					}
+					asked++
+					reply.Head.Number += 1000
+					if reply.Records = nil; !isEmpty {
+						reply.Records = known
+					}
+					return nil
+				}})
+				pass(2 * bound)
+				a.expectHits(1)
+				if now := a.cache.Stats().Shared.Epoch; now == epoch || now != s.shared.Head().Epoch {
+					t.Errorf("epoch %x, it was %x and is %x", now, epoch, s.shared.Head().Epoch)
+				}
+				if asked == 1000 {
+					t.Error("the log was asked again and again")
+				}
+			})
+		})
+	}
+}
+
+// A process that starts when the table of the log is damaged begins another log.
+func TestSharedMalformedSnapshotAtStart(t *testing.T) {
+	for name, damage := range map[string]func(*cacheruntime.LogSnapshot) error{
+		"found by the cache": func(snapshot *cacheruntime.LogSnapshot) error {
+			snapshot.Words = []uint64{snapshot.At.Number + 1}
+			return nil
+		},
+		"found by the tier": func(*cacheruntime.LogSnapshot) error {
+			return fmt.Errorf("the table: %w", cacheruntime.ErrMalformed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onSite(t, func(t *testing.T, s *site) {
+				s.join().write(1)
+				epoch := s.shared.Head().Epoch
+				s.shared.SetFaults(cachetest.Faults{Snapshot: func(snapshot *cacheruntime.LogSnapshot) error {
+					if snapshot.At.Epoch != epoch {
+						return nil
+					}
+					return damage(snapshot)
+				}})
+				s.join().expectHits(1)
+			})
+		})
+	}
+}
+
+// An answer that comes when its epoch is over says nothing about the one that is: its
+// table is not read again.
+func TestSharedAnswerFromAnotherEpoch(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.join()
+		a.tier.SetFaults(cachetest.Faults{Reply: once(late(bound*9/10), "Append")})
+		answered := make(chan struct{})
+		go func() {
+			a.cache.Invalidate(t.Context(), rowTag(2))
+			close(answered)
+		}()
+		synctest.Wait()
+		s.shared.Flush()
+		pass(bound / 2)
+		a.expectHits(1)
+		a.expectHit(1)
+		snapshots := a.tier.Calls("Snapshot")
+		<-answered
+		a.expectHit(1)
+		if a.tier.Calls("Snapshot") != snapshots {
+			t.Error("the table was read again")
+		}
+	})
+}
+
+// A table is read again in the same epoch while a write of this process, which the
+// snapshot does not have, returns. An answer to a question from before must not make that
+// table one that is served as if there had been no write.
+func TestSharedAnswerAboutAnotherTable(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.join()
+		a.expectHits(1)
+		epoch := s.shared.Head().Epoch
+		a.tier.SetFaults(cachetest.Faults{Reply: once(late(bound*9/10), "Append")})
+		answered := make(chan struct{})
+		go func() {
+			a.cache.Invalidate(t.Context(), rowTag(2))
+			close(answered)
+		}()
+		synctest.Wait()
+		// The log looks as if it were lost.
+		a.tier.SetFaults(cachetest.Faults{
+			Log: func(call string, reply *cacheruntime.LogReply) error {
+				if call == "Prove" {
+					*reply = cacheruntime.LogReply{}
+				}
+				return nil
+			},
+			Reply: only(late(bound/2), "Snapshot"),
+		})
+		a.calls("Snapshot")
+		a.write(1)
+		a.tier.SetFaults(cachetest.Faults{Request: only(lost, "Append", "Prove", "Wait")})
+		<-answered
+		if stats := a.cache.Stats().Shared; stats.Epoch != epoch || s.shared.Head().Epoch != epoch {
+			t.Fatalf("%+v, want epoch %x", stats, epoch)
+		}
+		a.expect(1)
 	})
 }

@@ -1,8 +1,12 @@
 package cacheruntime_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
@@ -41,9 +45,7 @@ func TestSharedGuardedWrite(t *testing.T) {
 		pass(bound)
 		a.expectHits(1)
 		c.expectHits(1)
-		if marks := s.shared.Marks(); len(marks) > 0 {
-			t.Errorf("marks are left: %v", marks)
-		}
+		s.expectNoMarks()
 	})
 }
 
@@ -76,9 +78,7 @@ func TestSharedLeaseEnds(t *testing.T) {
 		pass(fullLease)
 		a.expect(1)
 		a.expectHits(1)
-		if marks := s.shared.Marks(); len(marks) > 0 {
-			t.Errorf("marks are left: %v", marks)
-		}
+		s.expectNoMarks()
 		s.joinGuarded().expectHits(1)
 	})
 }
@@ -120,9 +120,7 @@ func TestSharedCommitThatTakesLong(t *testing.T) {
 		}
 		pass(bound)
 		a.expectHits(1)
-		if marks := s.shared.Marks(); len(marks) > 0 {
-			t.Errorf("marks are left: %v", marks)
-		}
+		s.expectNoMarks()
 	})
 }
 
@@ -177,4 +175,164 @@ func TestSharedDoubt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The reply to a write in doubt comes after the follower has applied its mark, and ended
+// it: it is not applied again.
+func TestSharedMarkOfALateReply(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.join(cacheruntime.WithAmbiguousWrites(bound/4, nil))
+		a.tier.SetFaults(cachetest.Faults{Reply: once(late(bound*9/10), "Append")})
+		a.mustBegin(1)(inDoubt)
+		s.expectNoMarks()
+		a.get(1)
+		a.expectHit(1)
+	})
+}
+
+// Marks that no process of ours has made do no harm but that what they mark is not
+// served.
+func TestSharedForgedMarks(t *testing.T) {
+	// The log has the mark. What the process hears of it is changed where no log would
+	// take it as it is.
+	for name, forge := range map[string]func(appended, heard *cacheruntime.LogMark){
+		"no lease":           func(_, heard *cacheruntime.LogMark) { heard.Lease = 0 },
+		"a negative lease":   func(_, heard *cacheruntime.LogMark) { heard.Lease = -time.Hour },
+		"the longest lease":  func(_, heard *cacheruntime.LogMark) { heard.Lease = cacheruntime.Forever },
+		"a short lease":      func(appended, _ *cacheruntime.LogMark) { appended.Lease = 1 },
+		"slots out of order": func(appended, _ *cacheruntime.LogMark) { appended.Slots = []uint32{9, 3, 9} },
+		"slots out of bounds": func(_, heard *cacheruntime.LogMark) {
+			heard.Slots = []uint32{cacheruntime.SharedTableSize + 3, 1<<32 - 1}
+		},
+		"a late generation": func(appended, _ *cacheruntime.LogMark) { appended.Generation = 1<<64 - 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onSite(t, func(t *testing.T, s *site) {
+				appended := cacheruntime.LogMark{ID: cacheruntime.LogID{1}, Slots: []uint32{3}, Lease: time.Second}
+				forge(&appended, &cacheruntime.LogMark{})
+				heard := appended
+				forge(&cacheruntime.LogMark{}, &heard)
+				a := s.join()
+				a.tier.SetFaults(cachetest.Faults{Log: func(_ string, reply *cacheruntime.LogReply) error {
+					for i := range reply.Records {
+						if r := &reply.Records[i]; r.Mark.ID == heard.ID {
+							r.Mark = heard
+						}
+					}
+					return nil
+				}})
+				s.append(cacheruntime.LogRecord{Mark: appended})
+				pass(10 * time.Second)
+				a.get(1)
+				a.expectHit(1)
+				if n := a.tier.Calls("Append"); n > 10 {
+					t.Errorf("%d records appended", n)
+				}
+				if heard.Lease < time.Hour {
+					s.expectNoMarks()
+				}
+			})
+		})
+	}
+}
+
+// Nobody waits for longer than a day for the end of a mark, whatever lease it has.
+func TestSharedLongestLease(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.join(cacheruntime.WithMaxStaleness(time.Hour))
+		s.append(cacheruntime.LogRecord{Mark: cacheruntime.LogMark{ID: cacheruntime.LogID{1}, All: true, Lease: cacheruntime.Forever}})
+		pass(23 * time.Hour)
+		if len(s.shared.Marks()) == 0 {
+			t.Error("it is ended too soon")
+		}
+		pass(5 * time.Hour)
+		s.expectNoMarks()
+	})
+}
+
+// A guarded write that invalidates nothing marks nothing, now or in another epoch.
+func TestSharedGuardedWriteOfNothing(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.joinGuarded()
+		for range 3 {
+			_, call, err := a.update.Begin(t.Context(), func(*cacheruntime.Tags) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			call.Returned(nil)
+			call.End()
+		}
+		s.shared.Flush()
+		pass(2 * bound)
+		if n := a.tier.Calls("Append"); n > 0 {
+			t.Errorf("%d records appended", n)
+		}
+		s.expectNoMarks()
+	})
+}
+
+// The end of a lease that could not be entered is entered when it can be, not a lease
+// later.
+func TestSharedEndOfALeaseInAnOutage(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		const lease = time.Minute
+		a := s.join()
+		s.append(cacheruntime.LogRecord{Mark: cacheruntime.LogMark{ID: cacheruntime.LogID{1}, All: true, Lease: lease}})
+		pass(lease - bound)
+		a.tier.Cut()
+		pass(lease / 2)
+		a.tier.Heal()
+		pass(5 * bound)
+		s.expectNoMarks()
+		a.get(1)
+		a.expectHit(1)
+	})
+}
+
+// A mark is renewed at the moment at which it is released, and the renewal comes second.
+func TestSharedRenewalBehindTheRelease(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.joinGuarded()
+		ctx, tx := a.cache.Begin(t.Context())
+		_, call, err := a.update.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(1)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		call.Returned(nil)
+		call.End()
+		err = tx.Commit(func() error {
+			a.tier.SetFaults(cachetest.Faults{Request: once(late(bound/2), "Append")})
+			a.calls("Append") // the renewal
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.expectNoMarks()
+		pass(2 * bound)
+		if n := a.tier.Calls("Append"); n != 4 {
+			t.Errorf("%d records appended, want a mark, its renewal, and two releases", n)
+		}
+		s.expectNoMarks()
+	})
+}
+
+// A method that returns no error cannot be refused: that it was not guarded is logged.
+func TestSharedUnguardedAnyway(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		var log bytes.Buffer
+		a := s.join(cacheruntime.WithGuardedWrites(fullLease), cacheruntime.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		a.expectHits(1)
+		a.tier.Cut()
+		pass(bound)
+		_, call := a.update.BeginAnyway(t.Context(), func(tags *cacheruntime.Tags) { tags.Add(rowTag(1)) })
+		s.grow(1)
+		call.Returned(nil)
+		call.End()
+		a.expect(1)
+		synctest.Wait()
+		if lines := log.String(); !strings.Contains(lines, "guarded") || !strings.Contains(lines, "Update") {
+			t.Errorf("nothing is logged of it:\n%s", lines)
+		}
+	})
 }

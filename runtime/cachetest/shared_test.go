@@ -642,6 +642,22 @@ func TestSharedMisuse(t *testing.T) {
 		{"beyond", func(tier *cachetest.Tier) {
 			tier.Append(t.Context(), cacheruntime.LogPosition{}, cacheruntime.LogRecord{ID: id(1), Slots: []uint32{cacheruntime.SharedTableSize}})
 		}, []string{"slot 1048576 is beyond the table"}},
+		{"many slots", func(tier *cachetest.Tier) {
+			slots := make([]uint32, 2049)
+			for i := range slots {
+				slots[i] = uint32(i)
+			}
+			tier.Append(t.Context(), cacheruntime.LogPosition{}, cacheruntime.LogRecord{ID: id(1), Slots: slots[:2048]})
+			tier.Append(t.Context(), cacheruntime.LogPosition{}, cacheruntime.LogRecord{ID: id(2), Slots: slots})
+		}, []string{"2049 slots, and 0 marked: at most 2048"}},
+		{"many releases", func(tier *cachetest.Tier) {
+			releases := make([]cacheruntime.LogRelease, 257)
+			for i := range releases {
+				releases[i].ID = id(1)
+			}
+			tier.Append(t.Context(), cacheruntime.LogPosition{}, cacheruntime.LogRecord{ID: id(1), Release: releases[:256]})
+			tier.Append(t.Context(), cacheruntime.LogPosition{}, cacheruntime.LogRecord{ID: id(2), Release: releases})
+		}, []string{"257 releases: at most 256"}},
 		{"no id", func(tier *cachetest.Tier) {
 			tier.Append(t.Context(), cacheruntime.LogPosition{}, cacheruntime.LogRecord{})
 		}, []string{"without an id"}},
