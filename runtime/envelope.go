@@ -142,19 +142,19 @@ func (e *entry) hitTestIn(c *Cache, view *table) (reason Reason, now time.Time) 
 
 // serveTest tells why the entry must not be served as current, or "" if it may be. Where
 // processes share a log, what is known of it has to be current as well. With D = 0 it
-// waits for that. For since see sharedLog.test.
+// waits for that. For since see sharedLog.testCurrent.
 func (e *entry) serveTest(ctx context.Context, c *Cache, since uint64) Reason {
 	l := c.log
 	switch {
 	case l == nil:
 		return e.hitTest(c)
 	case l.bound == 0:
-		return l.test(ctx, since, func(view *table) Reason {
+		return l.testCurrent(ctx, since, func(view *table) Reason {
 			reason, _ := e.hitTestIn(c, view)
 			return reason
 		})
 	}
-	// As l.test does, but the time is looked at only once.
+	// As testCurrent does, but the time is looked at only once.
 	view := c.view()
 	proven := view.proven.Load()
 	reason, now := e.hitTestIn(c, view)
@@ -172,9 +172,9 @@ func (e *entry) serveTest(ctx context.Context, c *Cache, since uint64) Reason {
 
 // staleTest reports whether the value of an entry that has expired may be served
 // if there is no better one: it was not invalidated, and is not too old. For since see
-// sharedLog.test.
+// sharedLog.testCurrent.
 func (e *entry) staleTest(ctx context.Context, c *Cache, since uint64) bool {
-	reason := c.test(ctx, since, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) })
+	reason := c.testCurrent(ctx, since, func(view *table) Reason { return view.test(e.epoch, e.asOf, e.slots) })
 	return reason == "" && (e.hard == never || c.now().UnixNano() < e.hard)
 }
 

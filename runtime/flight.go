@@ -267,7 +267,7 @@ func (f *flight[V]) isFailure() bool {
 
 // recheck looks for an entry that an earlier flight stored after the caller had
 // looked for one. It reports whether there is one, which is the outcome then. For since
-// see sharedLog.test.
+// see sharedLog.testCurrent.
 func (r *Read[V]) recheck(f *flight[V], since uint64) bool {
 	var e entry
 	if r.fetch(f.ctx, 0, f.key, storeKey(f.key, nil), &e, since) != "" || !r.isOutcome(f, &e) {

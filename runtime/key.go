@@ -68,7 +68,7 @@ type Key struct {
 	decoder Decoder
 	control *control
 	began   time.Time // of the call; set only if it is traced or observed
-	since   uint64    // as in sharedLog.test, for all ids of a batch
+	since   uint64    // as in sharedLog.testCurrent, for all ids of a batch
 	reason  Reason    // why Lookup found nothing
 	held    *entry    // what it found nevertheless
 	early   bool      // which is valid, and to be loaded again before it expires

@@ -191,7 +191,7 @@ func storeKey(key string, digest *[sha256.Size]byte) string {
 }
 
 // fetch gets the entry of a key. It tells why there is none that may be served, or "".
-// For since see sharedLog.test.
+// For since see sharedLog.testCurrent.
 func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string, e *entry, since uint64) Reason {
 	data, ok, err := r.cache.get(storeKey)
 	if err != nil {
@@ -202,11 +202,11 @@ func (r *Read[V]) fetch(ctx context.Context, stripe uint32, key, storeKey string
 	if !ok {
 		return ReasonAbsent
 	}
-	return r.test(ctx, stripe, key, data, e, since)
+	return r.testEntry(ctx, stripe, key, data, e, since)
 }
 
-// test sets e to what was kept under a key, and tells like fetch what is wrong with it.
-func (r *Read[V]) test(ctx context.Context, stripe uint32, key string, data []byte, e *entry, since uint64) Reason {
+// testEntry sets e to what was kept under a key, and tells like fetch what is wrong with it.
+func (r *Read[V]) testEntry(ctx context.Context, stripe uint32, key string, data []byte, e *entry, since uint64) Reason {
 	if !e.open(data) {
 		return r.damaged(ctx, stripe)
 	}

@@ -31,7 +31,7 @@ func (r *Read[V]) fetchShared(f *flight[V]) bool {
 		return false
 	}
 	defer l.end()
-	key, wait := sharedKey(f.key), l.flights
+	key, wait := sharedKey(f.key), l.flightWait
 	if r.cfg.Hard > 0 {
 		wait = min(wait, r.cfg.Hard/4) // a caller is to get what is loaded all the same
 	}
@@ -42,7 +42,7 @@ func (r *Read[V]) fetchShared(f *flight[V]) bool {
 	id := newLogID()
 	token := string(id[:])
 	for deadline, pause := time.Now().Add(wait), minPoll; ; pause = min(2*pause, maxPoll) {
-		locked, err := l.shared.Lock(f.ctx, key, token, l.flights)
+		locked, err := l.shared.Lock(f.ctx, key, token, l.flightWait)
 		if locked || err != nil { // it may be taken all the same
 			f.lock = token
 		}
@@ -92,14 +92,14 @@ func (r *Read[V]) sharedFailed(ctx context.Context, err error) {
 }
 
 // adopt makes an entry of the second tier the outcome of a flight, and keeps it, if it
-// may be served. For since see sharedLog.test.
+// may be served. For since see sharedLog.testCurrent.
 func (r *Read[V]) adopt(f *flight[V], data []byte, since uint64) bool {
 	if data == nil {
 		r.stats.add(0, countSharedMisses, 1)
 		return false
 	}
 	var e entry
-	switch reason := r.test(f.ctx, 0, f.key, data, &e, since); {
+	switch reason := r.testEntry(f.ctx, 0, f.key, data, &e, since); {
 	case reason == ReasonExpired && e.hard > e.soft && e.seen < e.hard:
 		f.fallback = &e // its value will do if the load fails
 		fallthrough

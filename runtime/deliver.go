@@ -1,0 +1,152 @@
+package cacheruntime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// undelivered is what the log is yet to be told. Meanwhile it is marked in the table.
+type undelivered struct {
+	writes  int // that it is of
+	stale   marks
+	doubt   marks // of it, what is to be marked for a lease
+	release []LogRelease
+}
+
+// maxReleases is how many marks a record ends at most. The leases of others end them.
+const maxReleases = 1 << 8
+
+func (m marks) union(n marks) marks {
+	all := marks{slots: distinct(slices.Concat(m.slots, n.slots)), all: m.all || n.all}
+	if len(all.slots) > maxRecordSlots {
+		return marks{all: true}
+	}
+	return all
+}
+
+// apply enters into the log what became stale, and the end of a mark. What is in doubt
+// is marked for a lease. If the log cannot be told, it is told later, and the error
+// says so; this process serves none of it from now on.
+func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
+	stale.slots = tableSlots(stale.slots)
+	var release []LogRelease
+	if h != nil {
+		stale = stale.union(h.marks) // even if its mark was ended by others
+		release = []LogRelease{{ID: h.id}}
+	}
+	if !stale.any() {
+		return nil
+	}
+	stale.slots, stale.all = logMarks(stale)
+	record := LogRecord{Slots: stale.slots, All: stale.all, Release: release}
+	var doubtful marks
+	if doubt {
+		doubtful = stale
+		record.Mark = l.doubtMark(stale)
+	}
+	l.mu.Lock()
+	if h != nil {
+		delete(l.held, h.id)
+	}
+	err := l.untold()
+	l.mu.Unlock()
+	if err == nil {
+		if err = l.tell(record); err == nil {
+			return nil
+		}
+	}
+	l.mu.Lock()
+	l.enqueue(stale, doubtful, release, 1)
+	l.mu.Unlock()
+	l.counts.undelivered.Add(1)
+	l.cache.byHand.tell(context.Background(), Event{Outcome: Undelivered, Err: err})
+	message := "an invalidation could not be delivered to other processes; it is tried again"
+	if err == errShutDown {
+		message = "an invalidation is not delivered to other processes: the cache is closed"
+	}
+	l.cache.problems.report(message, "", "", err)
+	return fmt.Errorf("%w: %w", ErrUndelivered, err)
+}
+
+func (l *sharedLog) doubtMark(m marks) LogMark {
+	return LogMark{ID: newLogID(), Slots: m.slots, All: m.all, Lease: l.cache.doubtLease}
+}
+
+// untold returns why there is no point in telling the log anything now, or nil. l.mu is
+// held.
+func (l *sharedLog) untold() error {
+	switch {
+	case l.closing:
+		return errShutDown
+	case l.down != nil:
+		return l.down
+	}
+	return l.mute
+}
+
+// tell appends a record to the log that the table is of. If that is another one by the
+// time it is appended it is appended once more, as soon as the new table is there.
+func (l *sharedLog) tell(record LogRecord) error {
+	for range maxTells - 1 {
+		if _, err := l.append(record); !errors.Is(err, errLost) {
+			return err
+		}
+		select {
+		case <-time.After(minRetry):
+		case <-l.ctx.Done():
+		}
+	}
+	_, err := l.append(record)
+	return err
+}
+
+// maxTells is how often that is tried before it is left to the follower.
+const maxTells = 10
+
+// enqueue leaves something to the follower. l.mu is held.
+func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int) {
+	q := &l.queue
+	before := q.stale
+	q.writes += writes
+	q.stale = before.union(stale)
+	q.doubt = q.doubt.union(doubt)
+	q.release = append(q.release, release...)
+	q.release = q.release[:min(len(q.release), maxReleases)]
+	l.table.remark(before, q.stale)
+	l.nudge()
+}
+
+// deliver tells the log what is queued. What is queued meanwhile is another record: if
+// it were one with what is being told already, there might be no end to that.
+func (l *sharedLog) deliver() error {
+	l.delivery <- struct{}{}
+	defer func() { <-l.delivery }()
+	for {
+		l.mu.Lock()
+		q := l.queue
+		if q.writes == 0 && len(q.release) == 0 {
+			l.mu.Unlock()
+			return nil
+		}
+		l.queue, l.sending = undelivered{}, q // its marks stay
+		l.mu.Unlock()
+		record := LogRecord{Slots: q.stale.slots, All: q.stale.all, Release: q.release}
+		if q.doubt.any() {
+			record.Mark = l.doubtMark(q.doubt)
+		}
+		_, err := l.append(record)
+		l.mu.Lock()
+		l.sending = undelivered{}
+		if err != nil {
+			l.enqueue(q.stale, q.doubt, q.release, q.writes)
+		}
+		l.table.remark(q.stale, marks{}) // if it is there, applying it has raised the words
+		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package cacheruntime
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// recover reads a lost table again, and enters into the new log the marks that it lost.
+func (l *sharedLog) recover() error {
+	for {
+		l.mu.Lock()
+		lost, condemned, first := l.lost, l.condemned, l.at == LogPosition{}
+		var restore []LogMark
+		if !lost {
+			restore = l.restore
+		}
+		l.mu.Unlock()
+		switch {
+		case lost:
+			if err := l.reread(condemned, first); err != nil {
+				return err
+			}
+		case len(restore) > 0:
+			if err := l.restoreMarks(restore); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// jitter is the time within which the processes read a table again.
+const jitter = 20 * time.Millisecond
+
+func (l *sharedLog) reread(condemned uint64, first bool) error {
+	if !l.begin() {
+		return errShutDown
+	}
+	defer l.end()
+	if !first {
+		// All processes have lost the table at the same time, and it may be large.
+		select {
+		case <-time.After(rand.N(jitter)):
+		case <-l.ctx.Done():
+			return errShutDown
+		}
+	}
+	s, err := l.shared.Snapshot(l.ctx, condemned)
+	l.mu.Lock()
+	if err == nil {
+		last := l.at.Epoch
+		if err = l.install(&s); err == nil && last != 0 && last != s.At.Epoch {
+			l.cache.problems.warn("the log that processes share has begun a new epoch, as after a flush, a restart or a failover of the server: everything is loaded again")
+		}
+	}
+	l.heard(err)
+	l.mu.Unlock()
+	if !errors.Is(err, ErrMalformed) {
+		return err
+	}
+	// The epoch that is to end may be one that this process knows nothing of.
+	epoch := s.At.Epoch
+	if epoch == 0 {
+		reply, err := l.shared.Prove(l.ctx, LogPosition{})
+		if err != nil {
+			return err
+		}
+		epoch = reply.Head.Epoch
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lose(epoch)
+	return err
+}
+
+// install makes a table of a snapshot.
+func (l *sharedLog) install(s *LogSnapshot) error {
+	if s.At.Epoch == 0 || s.At.Number == 0 || s.At.Number > clockMask || len(s.Words) > tableSize || s.Cleared > s.At.Number {
+		return fmt.Errorf("%w: snapshot", ErrMalformed)
+	}
+	if slices.ContainsFunc(s.Marks, func(m LogMark) bool { return m.ID == LogID{} }) {
+		return fmt.Errorf("%w: snapshot", ErrMalformed)
+	}
+	t := newTable()
+	t.epoch = s.At.Epoch
+	for i, word := range s.Words {
+		if word > s.At.Number {
+			return fmt.Errorf("%w: snapshot", ErrMalformed)
+		}
+		if word != 0 {
+			t.words[i].Store(word)
+		}
+	}
+	t.cleared.Store(s.Cleared)
+	t.clock.Store(s.At.Number)
+
+	before := l.marks
+	newEpoch := s.At.Epoch != l.at.Epoch
+	l.table, l.at = t, s.At
+	l.recent = [recentRecords]LogID{}
+	l.recent[s.At.Number%recentRecords] = s.At.ID
+	l.marks = map[LogID]*outstanding{}
+	for _, m := range s.Marks {
+		l.addMark(m)
+	}
+	// A log that lost its state has lost its marks as well. Every process that knows
+	// of them enters them again.
+	restore := map[LogID]LogMark{}
+	for _, m := range l.restore {
+		restore[m.ID] = m
+	}
+	if newEpoch {
+		for id, o := range before {
+			restore[id] = o.LogMark
+		}
+	}
+	for id, h := range l.held {
+		if newEpoch || before[id] == nil {
+			restore[id] = h.mark()
+		}
+	}
+	maps.DeleteFunc(restore, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
+	l.restore = slices.Collect(maps.Values(restore))
+	l.restoring = len(l.restore) > 0
+	t.remark(marks{}, l.queue.stale)
+	t.remark(marks{}, l.sending.stale)
+	l.lost, l.condemned = false, 0
+	l.cache.current.Store(t)
+	if newEpoch {
+		l.counts.epochs.Add(1)
+	}
+	return nil
+}
+
+func (l *sharedLog) restoreMarks(restore []LogMark) error {
+	for _, m := range restore {
+		if _, err := l.append(LogRecord{Mark: m, OnlyIf: IfAbsent}); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.lost {
+		l.restore, l.restoring = nil, false
+	}
+	return nil
+}
