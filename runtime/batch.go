@@ -532,7 +532,7 @@ func (l *batchLoad[K, V]) fetchShared(ctx context.Context, t *batchTrip[K, V]) {
 		err = fmt.Errorf("%w: %d entries for %d keys", ErrMalformed, len(found), len(keys))
 	}
 	if err != nil {
-		r.sharedFailed(ctx, err)
+		r.sharedFailed(ctx, "entries cannot be read", err)
 	}
 	if len(found) != len(keys) {
 		return

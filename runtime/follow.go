@@ -52,7 +52,7 @@ func (l *sharedLog) follow(err error) {
 	defer close(asked)
 
 	pause := min(maxPause, cmp.Or(l.bound, idleProof)/20)
-	every := cmp.Or(l.bound/3, idleProof)
+	every := l.interval()
 	retry := time.Duration(0)
 	listening := false
 	for {
@@ -91,6 +91,9 @@ func (l *sharedLog) follow(err error) {
 	}
 }
 
+// interval is how often the log is asked at least.
+func (l *sharedLog) interval() time.Duration { return cmp.Or(l.bound/3, idleProof) }
+
 // listen waits for records after a position, each time it is told one.
 func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 	defer l.end()
@@ -98,7 +101,7 @@ func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 		if err := l.shared.Wait(l.ctx, from); err != nil {
 			if l.ctx.Err() == nil {
 				l.counts.failures.Add(1)
-				l.cache.problems.report("nothing wakes this process up when others invalidate; it asks every third of WithMaxStaleness", "", "", err)
+				l.cache.problems.report(fmt.Sprintf("nothing wakes this process up when others invalidate; it asks every %v", l.interval()), "", "", err)
 			}
 			select {
 			case <-time.After(maxRetry):

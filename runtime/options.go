@@ -69,7 +69,9 @@ func WithStore(store Store) Option {
 // WithLogger makes the cache log there what goes wrong without an error that
 // anyone would see: a store that fails, a result that cannot be encoded or
 // decoded, a load that panics when no caller waits for it any more, a refresh in the
-// background or a reload after a write that fails, an observer that panics. Each kind
+// background or a reload after a write that fails, an observer that panics; and with
+// [WithShared] that the log or the entries of the shared tier cannot be reached, that
+// they can be again, and that the log began anew. Each kind
 // is logged at most once a minute. The default is [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) { o.logger = logger }

@@ -47,7 +47,7 @@ func (r *Read[V]) fetchShared(f *flight[V]) bool {
 			f.lock = token
 		}
 		if err != nil {
-			r.sharedFailed(f.ctx, err)
+			r.sharedFailed(f.ctx, "a lock cannot be taken", err)
 			return false
 		}
 		// Who had the lock may have stored something by now.
@@ -80,15 +80,16 @@ func (r *Read[V]) askShared(f *flight[V], key string) (ok bool, err error) {
 		err = fmt.Errorf("%w: %d entries for a key", ErrMalformed, len(found))
 	}
 	if err != nil {
-		r.sharedFailed(f.ctx, err)
+		r.sharedFailed(f.ctx, "entries cannot be read", err)
 		return false, err
 	}
 	return r.adopt(f, found[0], 0), nil
 }
 
-func (r *Read[V]) sharedFailed(ctx context.Context, err error) {
+// sharedFailed tells what could not be done with the second tier.
+func (r *Read[V]) sharedFailed(ctx context.Context, what string, err error) {
 	r.stats.note(ctx, 0, countSharedErrors, Event{Outcome: SharedFailed, Err: err})
-	r.report("the shared tier failed", err)
+	r.report("the shared tier failed: "+what, err)
 }
 
 // adopt makes an entry of the second tier the outcome of a flight, and keeps it, if it
@@ -146,7 +147,7 @@ func (r *Read[V]) share(flights ...*flight[V]) {
 	}
 	if len(entries) > 0 {
 		if err := l.shared.Set(flights[0].ctx, entries); err != nil {
-			r.sharedFailed(flights[0].ctx, err)
+			r.sharedFailed(flights[0].ctx, "entries cannot be stored", err)
 		}
 	}
 	for _, f := range flights {
@@ -154,7 +155,7 @@ func (r *Read[V]) share(flights ...*flight[V]) {
 			continue
 		}
 		if err := l.shared.Unlock(f.ctx, sharedKey(f.key), f.lock); err != nil {
-			r.sharedFailed(f.ctx, err)
+			r.sharedFailed(f.ctx, "a lock cannot be given back", err)
 		}
 	}
 }
