@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,7 +20,21 @@ import (
 	"github.com/cachegen/cachegen/runtime/cachetest"
 )
 
-var programs = flag.Int("programs", 3, "random programs of several processes, of each kind")
+var (
+	programs  = flag.Int("programs", 3, "random programs of several processes, of each kind")
+	firstSeed = flag.Uint64("seed", 0, "of the first of them")
+)
+
+// seeds are those of the programs.
+func seeds() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for i := range uint64(*programs) {
+			if !yield(*firstSeed + i) {
+				return
+			}
+		}
+	}
+}
 
 // A kind is what the processes of a world are promised.
 type kind struct {
@@ -43,27 +59,29 @@ func (k kind) String() string {
 // at once with D = 0; with guarded writes and D = 0 each row is linearizable. When all
 // works again, everything is current and served from memory.
 func TestProcesses(t *testing.T) {
+	tally := new(tally)
 	for _, bound := range []time.Duration{0, 100 * time.Millisecond, time.Second} {
 		for _, guarded := range []bool{false, true} {
 			for _, lossy := range []bool{false, true} {
 				k := kind{bound, guarded, lossy}
-				for seed := range uint64(*programs) {
+				for seed := range seeds() {
 					t.Run(fmt.Sprintf("%v/%d", k, seed), func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) { newWorld(t, k, seed).run() })
+						synctest.Test(t, func(t *testing.T) { newWorld(t, k, seed, tally).run() })
 					})
 				}
 			}
 		}
 	}
+	tally.check(t)
 }
 
 // Porcupine has a word on small programs.
 func TestProcessesAreLinearizable(t *testing.T) {
-	for seed := range uint64(*programs) {
+	for seed := range seeds() {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			var w *world
 			synctest.Test(t, func(t *testing.T) {
-				w = newWorld(t, kind{guarded: true}, seed)
+				w = newWorld(t, kind{guarded: true}, seed, new(tally))
 				w.duration = 200 * time.Millisecond
 				w.run()
 			})
@@ -115,8 +133,10 @@ type world struct {
 	began    time.Time
 	shared   *cachetest.Shared
 	history  *history.History
+	tally    *tally
 	late     sync.WaitGroup // of what is under way when calls have returned
 	delay    time.Duration  // of messages, at most, when all is well
+	hiccups  bool           // one message in a while takes much longer
 	pace     time.Duration  // of writes
 	bitByBit bool           // who is behind learns of a few records at a time
 	faults   []fault
@@ -126,7 +146,8 @@ type world struct {
 	names     int
 	version   [rows]int64 // in the database
 	told      [rows][]told
-	untold    bool // what was written in a process that ended was not delivered
+	opened    []*process // those that are not, too
+	untold    bool       // what was written in a process that ended was not delivered
 	failed    bool
 }
 
@@ -137,9 +158,9 @@ type told struct {
 	version int64
 }
 
-func newWorld(t *testing.T, k kind, seed uint64) *world {
+func newWorld(t *testing.T, k kind, seed uint64, tally *tally) *world {
 	return &world{
-		t: t, kind: k, seed: seed, duration: time.Second + 3*k.bound, began: time.Now(),
+		t: t, kind: k, seed: seed, tally: tally, duration: time.Second + 3*k.bound, began: time.Now(),
 		random:  &random{rng: rand.New(rand.NewPCG(seed, 7))},
 		shared:  cachetest.NewShared(t),
 		history: history.New(),
@@ -151,6 +172,7 @@ func (w *world) prepare() {
 	rnd := w.random
 	w.delay = []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond}[rnd.n(3)]
 	w.pace = []time.Duration{30 * time.Millisecond, 100 * time.Millisecond, w.duration / 8}[rnd.n(3)]
+	w.hiccups = rnd.n(3) == 0
 	if rnd.n(2) == 0 {
 		w.bitByBit = true
 		w.shared.SetLimits(1000, 2+rnd.n(5))
@@ -165,7 +187,7 @@ func (w *world) prepare() {
 	}
 }
 
-// fail fails the test, once, with the whole history.
+// fail fails the test, once, with the whole history and how to try again.
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
 	w.mu.Lock()
@@ -173,7 +195,9 @@ func (w *world) fail(format string, args ...any) {
 	w.failed = true
 	w.mu.Unlock()
 	if !failed {
-		w.t.Errorf("%v, seed %d, at %v: %s\n%s", w.kind, w.seed, time.Since(w.began), fmt.Sprintf(format, args...), w.history)
+		run := strings.ReplaceAll(w.t.Name(), "/", "$/^")
+		w.t.Errorf("at %v: %s\n%s\nagain: go test ./runtime -run '^%s$' -seed %d -programs 1 -count 20",
+			time.Since(w.began), fmt.Sprintf(format, args...), w.history, run, w.seed)
 	}
 }
 
@@ -203,16 +227,46 @@ func (w *world) run() {
 	w.late.Wait()
 	processes := w.alive() // some have crashed
 	w.note("all works again")
+	w.hiccups = false
 	w.shared.Heal()
 	for _, p := range processes {
 		p.tier.SetFaults(p.weather(cachetest.Faults{}))
 	}
+	w.tally.add(w)
 	<-time.After(recovery)
 	w.judge(processes)
 	for _, p := range processes {
 		if err := p.cache.Close(); err != nil {
 			w.fail("%s: closed: %v", p.name, err)
 		}
+	}
+}
+
+// A tally is how much there was to be judged, in several worlds.
+type tally struct {
+	worlds       int
+	hits, writes uint64
+}
+
+// add adds what there was in a world until all worked again: hits may be stale, loads
+// are not.
+func (t *tally) add(w *world) {
+	t.worlds++
+	for _, p := range w.opened {
+		stats := p.cache.Stats()
+		t.hits += stats.Hits + stats.SharedHits
+	}
+	for _, version := range w.version {
+		t.writes += uint64(version)
+	}
+}
+
+// check fails the test if there was so little that it shows nothing. A few worlds may be
+// ones in which hardly anything worked.
+func (t *tally) check(test *testing.T) {
+	test.Logf("%d worlds, %d hits, %d writes", t.worlds, t.hits, t.writes)
+	if n := uint64(t.worlds); n >= 10 && (t.hits < 10*n || t.writes < 30*n) {
+		test.Errorf("in %d worlds there were only %d hits, and %d writes", n, t.hits, t.writes)
 	}
 }
 
@@ -262,7 +316,7 @@ type process struct {
 	*world
 	name    string
 	tier    *cachetest.Tier
-	store   *cachetest.Store
+	store   *cachetest.Store // nil if the cache has one of its own
 	cache   *cacheruntime.Cache
 	one     *cacheruntime.Read[[]int64]
 	outer   *cacheruntime.Read[[]int64]
@@ -273,9 +327,10 @@ type process struct {
 	clients sync.WaitGroup
 	stop    context.CancelFunc
 
-	mu   sync.Mutex
-	own  [rows]int64 // what reads here must see: these writes have returned
-	dead bool
+	mu     sync.Mutex
+	own    [rows]int64 // what reads here must see: these writes have returned
+	queued []*change   // that have returned, and may not have been delivered yet
+	dead   bool
 }
 
 // open opens a process with clients, which run until it is stopped.
@@ -283,7 +338,7 @@ func (w *world) open() {
 	w.mu.Lock()
 	w.names++
 	p := &process{
-		world: w, name: fmt.Sprint("p", w.names), tier: w.shared.Tier(), store: cachetest.NewStore(w.t), bad: w.random.fork(),
+		world: w, name: fmt.Sprint("p", w.names), tier: w.shared.Tier(), bad: w.random.fork(),
 	}
 	w.mu.Unlock()
 	p.tier.SetFaults(p.weather(cachetest.Faults{}))
@@ -291,11 +346,16 @@ func (w *world) open() {
 		cacheruntime.WithLogger(slog.New(slog.DiscardHandler)),
 		cacheruntime.WithShared(p.tier),
 		cacheruntime.WithMaxStaleness(w.kind.bound),
-		cacheruntime.WithStore(p.store),
 		cacheruntime.WithAmbiguousWrites(lease, nil),
 	}
 	if w.kind.guarded {
 		opts = append(opts, cacheruntime.WithGuardedWrites(lease))
+	}
+	if w.random.n(2) == 0 {
+		p.store = cachetest.NewStore(w.t)
+		opts = append(opts, cacheruntime.WithStore(p.store))
+	} else {
+		opts = append(opts, cacheruntime.WithMaxBytes(1<<20))
 	}
 	if w.random.n(2) == 0 {
 		opts = append(opts, cacheruntime.WithSharedFlights(50*time.Millisecond))
@@ -339,7 +399,14 @@ func (w *world) open() {
 				if rnd.n(8) == 0 {
 					rnd.pause(w.duration / 3) // what it then finds may be old
 				}
-				p.read(reader, rnd)
+				if rnd.n(20) == 0 {
+					p.forgetEntries()
+				}
+				what, id := rnd.n(readKinds), int64(rnd.n(rows))
+				for range 1 + rnd.n(8) { // a hit, if it was not written meanwhile
+					p.read(reader, rnd, what, id)
+					rnd.pause(5 * time.Millisecond)
+				}
 			}
 		})
 	}
@@ -355,6 +422,7 @@ func (w *world) open() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.processes = append(w.processes, p)
+	w.opened = append(w.opened, p)
 }
 
 // alive returns the processes that have neither ended nor crashed.
@@ -476,11 +544,45 @@ func (p *process) least() (least [rows]int64) {
 	return least
 }
 
-// read makes a read and judges it.
-func (p *process) read(client string, rnd *random) {
-	if rnd.n(20) == 0 {
-		p.store.ForgetAll()
+// readKinds is how many reads ask chooses from.
+const readKinds = 6
+
+// ask reads, and returns the versions of rows that it saw.
+func (p *process) ask(ctx context.Context, client string, what int, id int64) (call *history.Call, seen map[int64]int64, err error) {
+	seen = map[int64]int64{}
+	single := func(versions []int64, err error) error {
+		if err == nil {
+			seen[id] = versions[0]
+		}
+		return err
 	}
+	switch what {
+	case 0, 1:
+		call = p.begin(client, "Get(%d)", id)
+		err = single(p.get(ctx, id))
+	case 2, 3:
+		call = p.begin(client, "Outer(%d)", id)
+		err = single(p.getOuter(ctx, id))
+	case 4:
+		call = p.begin(client, "List")
+		var versions []int64
+		versions, err = p.getList(ctx)
+		for id, version := range versions {
+			seen[int64(id)] = version
+		}
+	default:
+		call = p.begin(client, "Many(0, %d)", id)
+		var found []cacheruntime.Found[int64, []int64]
+		found, err = p.getMany(ctx, 0, id)
+		for _, f := range found {
+			seen[f.ID] = f.Value[0]
+		}
+	}
+	return call, seen, err
+}
+
+// read makes a read and judges it.
+func (p *process) read(client string, rnd *random, what int, id int64) {
 	ctx := p.t.Context()
 	var cancel context.CancelFunc
 	switch rnd.n(20) {
@@ -490,40 +592,8 @@ func (p *process) read(client string, rnd *random) {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(rnd.n(int(10*time.Millisecond))))
 		defer cancel()
 	}
-	id := int64(rnd.n(rows))
 	least, began := p.least(), time.Now()
-	var seen map[int64]int64
-	var err error
-	single := func(versions []int64, e error) {
-		if err = e; err == nil {
-			seen = map[int64]int64{id: versions[0]}
-		}
-	}
-	var call *history.Call
-	switch rnd.n(6) {
-	case 0, 1:
-		call = p.begin(client, "Get(%d)", id)
-		single(p.get(ctx, id))
-	case 2, 3:
-		call = p.begin(client, "Outer(%d)", id)
-		single(p.getOuter(ctx, id))
-	case 4:
-		call = p.begin(client, "List")
-		var versions []int64
-		versions, err = p.getList(ctx)
-		seen = map[int64]int64{}
-		for id, version := range versions {
-			seen[int64(id)] = version
-		}
-	default:
-		call = p.begin(client, "Many(0, %d)", id)
-		var found []cacheruntime.Found[int64, []int64]
-		found, err = p.getMany(ctx, 0, id)
-		seen = map[int64]int64{}
-		for _, f := range found {
-			seen[f.ID] = f.Value[0]
-		}
-	}
+	call, seen, err := p.ask(ctx, client, what, id)
 	if err != nil {
 		call.Fail()
 		if ctx.Err() == nil {
@@ -531,6 +601,12 @@ func (p *process) read(client string, rnd *random) {
 		}
 		return
 	}
+	p.judgeRead(client, call, seen, least, began)
+}
+
+// judgeRead judges what a read saw that began at a time, when it was to see at least
+// those versions.
+func (p *process) judgeRead(client string, call *history.Call, seen map[int64]int64, least [rows]int64, began time.Time) {
 	for id := range int64(rows) {
 		version, ok := seen[id]
 		if !ok {
@@ -623,7 +699,7 @@ func (c *change) commit() {
 	}
 }
 
-// update makes a write, a transaction, or clears the cache.
+// update makes a write or a transaction, invalidates by hand, or clears the cache.
 func (p *process) update(client string, rnd *random) {
 	if rnd.n(30) == 0 {
 		call := p.begin(client, "Clear")
@@ -631,6 +707,10 @@ func (p *process) update(client string, rnd *random) {
 			p.fail("%s: clear: %v", client, err)
 		}
 		call.Return()
+		return
+	}
+	if rnd.n(8) == 0 {
+		p.invalidate(client, rnd)
 		return
 	}
 	c := &change{process: p, rnd: rnd, ids: []int64{int64(rnd.n(rows))}, over: make(chan struct{})}
@@ -693,6 +773,29 @@ func (p *process) update(client string, rnd *random) {
 		p.crash()
 	case !c.late:
 		p.returned(c)
+	}
+}
+
+// invalidate changes a row behind the back of the cache, and invalidates it by hand.
+// Where writes are guarded it changes nothing: others must be told before.
+func (p *process) invalidate(client string, rnd *random) {
+	id := int64(rnd.n(rows))
+	c := &change{process: p, ids: []int64{id}, call: p.begin(client, "Invalidate(%d)", id)}
+	if !p.kind.guarded {
+		c.commit()
+		rnd.pause(20 * time.Millisecond)
+	}
+	err := p.cache.Invalidate(p.t.Context(), tag("row", id), listTag)
+	if err != nil && !errors.Is(err, cacheruntime.ErrUndelivered) {
+		p.fail("%s: invalidate: %v", client, err)
+	}
+	p.returned(c)
+}
+
+// forgetEntries empties the memory of the process, if it is one that can be emptied.
+func (p *process) forgetEntries() {
+	if p.store != nil {
+		p.store.ForgetAll()
 	}
 }
 
@@ -760,15 +863,41 @@ func (w *world) tell(c *change) {
 
 // tellLater does so when nothing is left to be delivered.
 func (p *process) tellLater(c *change) {
-	p.late.Go(func() {
-		for range 200 {
-			<-time.After(25 * time.Millisecond)
-			if p.cache.Stats().Shared.Queued == 0 {
-				p.tell(c)
-				return
-			}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.queued = append(p.queued, c); len(p.queued) == 1 {
+		p.late.Go(p.tellQueued)
+	}
+}
+
+// tellQueued tells of the changes that wait for it. Those that cannot be delivered within
+// some seconds are not told of: nothing is asked of others until the end.
+func (p *process) tellQueued() {
+	const every, patience = 25 * time.Millisecond, 5 * time.Second
+	for last := time.Now(); time.Since(last) < patience; {
+		p.mu.Lock()
+		n := len(p.queued)
+		p.mu.Unlock()
+		<-time.After(every)
+		if p.cache.Stats().Shared.Queued > 0 {
+			continue
 		}
-	})
+		p.mu.Lock()
+		delivered := p.queued[:n]
+		p.queued = p.queued[n:]
+		n = len(p.queued)
+		p.mu.Unlock()
+		for _, c := range delivered {
+			p.tell(c)
+		}
+		if n == 0 {
+			return
+		}
+		last = time.Now()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queued = nil
 }
 
 // crash ends a process without any of what it would do in the end.
@@ -814,12 +943,16 @@ func (p *process) end() {
 // weather is that there is always a delay, so that no two things happen at the very same
 // time, with more faults on top.
 func (p *process) weather(faults cachetest.Faults) cachetest.Faults {
+	hiccups := p.hiccups
 	delayed := func(worse func(string) cachetest.Fate) func(string) cachetest.Fate {
 		return func(call string) (fate cachetest.Fate) {
 			if worse != nil {
 				fate = worse(call)
 			}
 			fate.Delay += time.Duration(1 + p.bad.n(int(p.delay)))
+			if hiccups && p.bad.n(40) == 0 {
+				fate.Delay += time.Duration(p.bad.n(int(600 * time.Millisecond)))
+			}
 			return fate
 		}
 	}
@@ -865,7 +998,7 @@ type fault func(p *process, rnd *random)
 
 // harmless is the number of faults, at the beginning, with which nothing is lost that
 // the log was told.
-const harmless = 17
+const harmless = 18
 
 var faults = []fault{
 	func(p *process, _ *random) {
@@ -913,6 +1046,19 @@ var faults = []fault{
 		forged.Request = cachetest.RandomFate(uint64(rnd.n(1<<30)), 50*time.Millisecond, 0, 0) // for many records in a reply
 		p.tier.SetFaults(p.weather(forged))
 	},
+	func(p *process, rnd *random) {
+		p.note("what %s is told is cut short", p.name)
+		rnd = rnd.fork()
+		p.tier.SetFaults(p.weather(cachetest.Faults{
+			Request: cachetest.RandomFate(uint64(rnd.n(1<<30)), 50*time.Millisecond, 0, 0), // for many records in a reply
+			Log: func(_ string, reply *cacheruntime.LogReply) error {
+				if n := len(reply.Records); n > 1 && rnd.n(2) == 0 {
+					reply.Records = reply.Records[:1+rnd.n(n-1)]
+				}
+				return nil
+			},
+		}))
+	},
 	func(p *process, _ *random) {
 		p.note("%s is not woken up", p.name)
 		p.tier.SetFaults(p.weather(cachetest.Faults{
@@ -941,7 +1087,7 @@ var faults = []fault{
 		p.shared.FailOver(0)
 	},
 	func(p *process, _ *random) { p.late.Go(p.end) },
-	func(p *process, _ *random) { p.store.ForgetAll() },
+	func(p *process, _ *random) { p.forgetEntries() },
 	func(p *process, rnd *random) {
 		p.note("what all but %s ask for is slow", p.name)
 		for _, other := range p.alive() {
