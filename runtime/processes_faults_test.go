@@ -58,6 +58,12 @@ func (w *world) harass(over context.Context) {
 			}
 		default:
 			w.faults[rnd.n(len(w.faults))](p, rnd)
+			if w.lasting {
+				select {
+				case <-time.After(2 * w.kind.bound):
+				case <-over.Done():
+				}
+			}
 		}
 	}
 }

@@ -111,7 +111,7 @@ func (w *world) open() {
 			}
 		})
 	}
-	for n := range 1 + w.random.n(2) {
+	for n := range w.random.n(3) { // who only reads has the more hits
 		writer, rnd := fmt.Sprint(p.name, " writer ", n), w.random.fork()
 		p.clients.Go(func() {
 			for ctx.Err() == nil {

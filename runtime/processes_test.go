@@ -157,6 +157,7 @@ type world struct {
 	tally    *tally
 	late     sync.WaitGroup // of what is under way when calls have returned
 	delay    time.Duration  // of messages, at most, when all is well
+	lasting  bool           // faults last for longer than D before any other, or an end of them
 	hiccups  bool           // one message in a while takes much longer
 	pace     time.Duration  // of writes
 	bitByBit bool           // who is behind learns of a few records at a time
@@ -185,7 +186,8 @@ func newWorld(t *testing.T, k kind, seed uint64, tally *tally) *world {
 func (w *world) prepare() {
 	rnd := w.random
 	w.delay = []time.Duration{100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond}[rnd.n(3)]
-	w.pace = []time.Duration{30 * time.Millisecond, 100 * time.Millisecond, w.duration / 8}[rnd.n(3)]
+	w.pace = []time.Duration{30 * time.Millisecond, 100 * time.Millisecond, w.duration / 8, w.duration / 2}[rnd.n(4)]
+	w.lasting = rnd.n(2) == 0
 	w.hiccups = rnd.n(3) == 0
 	if rnd.n(2) == 0 {
 		w.bitByBit = true
