@@ -253,7 +253,7 @@ func TestSharedOutageWithWrites(t *testing.T) {
 		a.tier.Cut()
 		tries := map[string]int{"Append": a.tier.Calls("Append"), "Prove": a.tier.Calls("Prove")}
 		for i := range int64(3000) {
-			a.cache.Invalidate(t.Context(), rowTag(i))
+			a.cache.Invalidate(t.Context(), rowTag(i%100)) // few, as the race detector makes them slow
 			pass(10 * time.Millisecond)
 		}
 		for method, before := range tries {
