@@ -175,9 +175,7 @@ func (l *sharedLog) heard(err error) {
 func (l *sharedLog) take(view *table, from LogPosition, reply LogReply, asked *proof) {
 	switch {
 	case view != l.table && reply.Head.Epoch == view.epoch:
-		// It says nothing about the table that is used now: neither that its epoch is
-		// over, nor, if the epoch is the same, that it is current. What this process
-		// has appended between that answer and the snapshot it may not have.
+		// It is about the table before: that another epoch has begun is known by now.
 		return
 	case reply.Head.Epoch != l.at.Epoch:
 		l.lose(0)
