@@ -594,6 +594,20 @@ var Table = []Mutant{
 		Run:     "^(TestSharedMalformedLog)$",
 	},
 	{
+		Name:    "appended-elsewhere",
+		Rule:    "A record counts as appended in the log that the table is of, and in no other.",
+		Patches: []weave.Patch{at("log.go", "	foreign := err == nil && (l.lost || reply.Head.Epoch != l.at.Epoch)\n", "	foreign := false\n")},
+		Package: Runtime,
+		Run:     "^(TestSharedAppendedElsewhere)$",
+	},
+	{
+		Name:    "mark-entered-twice",
+		Rule:    "A record that has been applied is not entered again when its writer hears of it: its mark may have ended.",
+		Patches: []weave.Patch{at("log.go", "	default:\n		// It has been applied, and", "	default:\n		l.enter(record)\n		// It has been applied, and")},
+		Package: Runtime,
+		Run:     "^(TestSharedMarkOfALateReply)$",
+	},
+	{
 		Name:    "epoch-of-the-end",
 		Rule:    "An entry has the epoch in which its load began.",
 		Patches: []weave.Patch{at("limit.go", "	err = call(ctx)\n", "	err = call(ctx)\n	for _, f := range flights {\n		f.entry.epoch = c.view().epoch\n	}\n")},
@@ -743,6 +757,13 @@ var Table = []Mutant{
 		Patches: []weave.Patch{at("sharedmarks.go", "OnlyIf: IfOutstanding,\n		})", "OnlyIf: Always,\n		})")},
 		Package: Runtime,
 		Run:     "^(TestSharedCommitThatTakesLong)$",
+	},
+	{
+		Name:    "renewed-behind-the-release",
+		Rule:    "A mark that is renewed when it has been released is released again.",
+		Patches: []weave.Patch{at("sharedmarks.go", "			l.enqueue(marks{}, marks{}, []LogRelease{{ID: h.id}}, 0)\n", "")},
+		Package: Runtime,
+		Run:     "^(TestSharedRenewalBehindTheRelease)$",
 	},
 	{
 		Name:    "doubt-not-entered",
