@@ -138,7 +138,7 @@ func (l *sharedLog) step() (err error) {
 // stepOnce reads a lost table again, tells the log what is queued, renews and ends
 // marks, and asks for what is new.
 func (l *sharedLog) stepOnce() error {
-	if err := l.recover(); err != nil {
+	if err := l.rebuild(); err != nil {
 		return err
 	}
 	err := l.deliver()

@@ -44,8 +44,7 @@ type sharedLog struct {
 	recent    [recentRecords]LogID // of the last records, by number
 	lost      bool
 	condemned uint64    // the epoch that the snapshot is to end, or 0
-	restoring bool      // marks of the table before are yet to be entered into the new log
-	restore   []LogMark // those
+	restore   []LogMark // marks that the log is yet to be told again; until then nothing is served
 	closing   bool      // nothing more begins
 
 	// Marks, by their IDs.
@@ -104,7 +103,7 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 		l.mu.Unlock()
 		asked = l.ask()
 		reply, err = l.shared.Append(context.Background(), from, record)
-		if again || err == nil || errors.Is(err, ErrMalformed) || time.Since(asked.since) > quickly {
+		if again || err == nil || errors.Is(err, ErrMalformed) || time.Since(asked.sent) > quickly {
 			break
 		}
 		l.mu.Lock()

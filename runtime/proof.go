@@ -9,7 +9,7 @@ import (
 // A proof is an answer of the log by which the table is current as of the moment before
 // the question was sent.
 type proof struct {
-	since time.Time // that moment
+	sent time.Time // that moment
 
 	// Questions are numbered. For whether a read began before one was asked its time
 	// will not do: a clock may show the same for a while.
@@ -33,7 +33,7 @@ func (c *Cache) nextQuestion() uint64 {
 
 // proved notes that the table is current by an answer. l.mu is held.
 func (l *sharedLog) proved(by *proof) {
-	if l.lost || l.restoring {
+	if l.lost || len(l.restore) > 0 {
 		return
 	}
 	if last := l.table.proven.Load(); last == nil || last.number < by.number {
@@ -140,9 +140,10 @@ func (l *sharedLog) proveRounds() {
 	}
 }
 
-// isCurrent reports whether a table with that proof may be used now: with D = 0 for
-// what the questions count from since on. Otherwise time counts, on the larger of two
-// clocks: one stands still while a machine is suspended, the other may be set.
+// isCurrent reports whether a table with that proof may be used now: with D = 0 if the
+// question that was answered is numbered since or later. Otherwise its age counts, by the
+// clock on which it is older: one stands still while a machine is suspended, the other may
+// be set.
 func (l *sharedLog) isCurrent(proven *proof, since uint64, now time.Time) bool {
 	if proven == nil {
 		return false
@@ -150,7 +151,7 @@ func (l *sharedLog) isCurrent(proven *proof, since uint64, now time.Time) bool {
 	if l.bound == 0 {
 		return proven.number >= since
 	}
-	return now.Sub(proven.since) <= l.bound && now.UnixNano()-proven.since.UnixNano() <= int64(l.bound)
+	return now.Sub(proven.sent) <= l.bound && now.UnixNano()-proven.sent.UnixNano() <= int64(l.bound)
 }
 
 // testCurrent tests something for a read: see sharedLog.testCurrent.
@@ -161,10 +162,11 @@ func (c *Cache) testCurrent(ctx context.Context, since uint64, test func(*table)
 	return c.log.testCurrent(ctx, since, test)
 }
 
-// testCurrent tells why something must not be served to a read: what a test of the table says,
-// or that the table is not proven current. With D = 0 it is by a question with a number
-// of at least since, nextQuestion when the read began; 0 for a read that begins now. It
-// waits for one. The proof is looked at first: it says that the words are there by now.
+// testCurrent returns why something must not be served to a read, or "": what a test of the
+// table says, or that the table is not proven current. With D = 0 that takes the answer to a
+// question numbered since or later, where since is nextQuestion as of when the read began,
+// or 0 for a read that begins now; if there is none yet, testCurrent waits for one. The proof
+// is loaded before the test, which then sees all words that it vouches for.
 func (l *sharedLog) testCurrent(ctx context.Context, since uint64, test func(*table) Reason) Reason {
 	if since == 0 {
 		since = l.nextQuestion()

@@ -36,7 +36,7 @@ func TestBoundOnBothClocks(t *testing.T) {
 		{"suspended", bound + 1, 0, false},
 		{"set back", -time.Hour, bound + 1, false},
 	} {
-		if got := l.isCurrent(&proof{since: proven}, 0, elapse(t, proven, test.wall, test.monotonic)); got != test.want {
+		if got := l.isCurrent(&proof{sent: proven}, 0, elapse(t, proven, test.wall, test.monotonic)); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}

@@ -34,7 +34,7 @@ func (l *sharedLog) stats() SharedStats {
 	proven, up := l.table.proven.Load(), l.down == nil
 	l.mu.Unlock()
 	if now := time.Now(); proven != nil {
-		s.Behind = now.Sub(proven.since)
+		s.Behind = now.Sub(proven.sent)
 		s.Current = l.isCurrent(proven, 0, now) && (l.bound > 0 || up)
 	}
 	s.Appended, s.Applied, s.Proofs = l.counts.appended.Load(), l.counts.applied.Load(), l.counts.proofs.Load()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// recover reads a lost table again, and enters into the new log the marks that it lost.
-func (l *sharedLog) recover() error {
+// rebuild reads a lost table again, and enters into the new log the marks that it lost.
+func (l *sharedLog) rebuild() error {
 	for {
 		l.mu.Lock()
 		lost, condemned, first := l.lost, l.condemned, l.at == LogPosition{}
@@ -34,9 +34,11 @@ func (l *sharedLog) recover() error {
 	}
 }
 
-// jitter is the time within which the processes read a table again.
-const jitter = 20 * time.Millisecond
+// rereadWithin is the time over which processes spread their snapshots of a new epoch.
+const rereadWithin = 20 * time.Millisecond
 
+// reread makes a table of a snapshot. If that, or the log, is malformed, the next one
+// condemns its epoch.
 func (l *sharedLog) reread(condemned uint64, first bool) error {
 	if !l.begin() {
 		return errShutDown
@@ -45,7 +47,7 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 	if !first {
 		// All processes have lost the table at the same time, and it may be large.
 		select {
-		case <-time.After(rand.N(jitter)):
+		case <-time.After(rand.N(rereadWithin)):
 		case <-l.ctx.Done():
 			return errShutDown
 		}
@@ -78,7 +80,8 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 	return err
 }
 
-// install makes a table of a snapshot.
+// install makes a table of a snapshot, and puts it in the place of the one before. l.mu is
+// held.
 func (l *sharedLog) install(s *LogSnapshot) error {
 	if s.At.Epoch == 0 || s.At.Number == 0 || s.At.Number > clockMask || len(s.Words) > tableSize || s.Cleared > s.At.Number {
 		return fmt.Errorf("%w: snapshot", ErrMalformed)
@@ -126,7 +129,6 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	}
 	maps.DeleteFunc(restore, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
 	l.restore = slices.Collect(maps.Values(restore))
-	l.restoring = len(l.restore) > 0
 	t.remark(marks{}, l.queue.stale)
 	t.remark(marks{}, l.sending.stale)
 	l.lost, l.condemned = false, 0
@@ -137,6 +139,7 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	return nil
 }
 
+// restoreMarks enters marks into the new log that it lost.
 func (l *sharedLog) restoreMarks(restore []LogMark) error {
 	for _, m := range restore {
 		if _, err := l.append(LogRecord{Mark: m, OnlyIf: IfAbsent}); err != nil {
@@ -146,7 +149,7 @@ func (l *sharedLog) restoreMarks(restore []LogMark) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.lost {
-		l.restore, l.restoring = nil, false
+		l.restore = nil
 	}
 	return nil
 }
