@@ -8,30 +8,36 @@ import (
 	"time"
 )
 
-// undelivered is what the log is yet to be told. Meanwhile it is marked in the table.
+// undelivered is what the log is yet to be told. Meanwhile what is stale is marked in the
+// table.
 type undelivered struct {
-	writes  int // that it is of
+	writes  int // whose invalidations these are
 	stale   marks
-	doubt   marks // of it, what is to be marked for a lease
+	doubt   marks // the part of stale that is to be marked for a lease
 	release []LogRelease
 }
 
-// maxReleases is how many marks a record ends at most. The leases of others end them.
+// maxReleases is how many marks a record ends at most. Those beyond end with their leases.
 const maxReleases = 1 << 8
 
+// union is what both mark, as one record can have it.
 func (m marks) union(n marks) marks {
-	all := marks{slots: distinct(slices.Concat(m.slots, n.slots)), all: m.all || n.all}
-	if len(all.slots) > maxRecordSlots {
+	return marks{slots: distinct(slices.Concat(m.slots, n.slots)), all: m.all || n.all}.bounded()
+}
+
+// bounded is what a record has for marks: everything, if they have more slots than it can.
+func (m marks) bounded() marks {
+	if len(m.slots) > maxRecordSlots {
 		return marks{all: true}
 	}
-	return all
+	return m
 }
 
 // apply enters into the log what became stale, and the end of a mark. What is in doubt
 // is marked for a lease. If the log cannot be told, it is told later, and the error
 // says so; this process serves none of it from now on.
 func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
-	stale.slots = tableSlots(stale.slots)
+	stale = marks{tableSlots(stale.slots), stale.all}.bounded()
 	var release []LogRelease
 	if h != nil {
 		stale = stale.union(h.marks) // even if its mark was ended by others
@@ -40,7 +46,6 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	if !stale.any() {
 		return nil
 	}
-	stale.slots, stale.all = logMarks(stale)
 	record := LogRecord{Slots: stale.slots, All: stale.all, Release: release}
 	var doubtful marks
 	if doubt {
@@ -71,6 +76,7 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	return fmt.Errorf("%w: %w", ErrUndelivered, err)
 }
 
+// doubtMark is a new mark of what may still change.
 func (l *sharedLog) doubtMark(m marks) LogMark {
 	return LogMark{ID: newLogID(), Slots: m.slots, All: m.all, Lease: l.cache.doubtLease}
 }
@@ -87,11 +93,12 @@ func (l *sharedLog) untold() error {
 	return l.mute
 }
 
-// tell appends a record to the log that the table is of. If that is another one by the
-// time it is appended it is appended once more, as soon as the new table is there.
+// tell appends a record, again for as long as the log that it got into is not the one that
+// the table is of: a new table will be there soon.
 func (l *sharedLog) tell(record LogRecord) error {
-	for range maxTells - 1 {
-		if _, err := l.append(record); !errors.Is(err, errLost) {
+	for tells := 1; ; tells++ {
+		_, err := l.append(record)
+		if tells == maxTells || !errors.Is(err, errLost) {
 			return err
 		}
 		select {
@@ -99,11 +106,9 @@ func (l *sharedLog) tell(record LogRecord) error {
 		case <-l.ctx.Done():
 		}
 	}
-	_, err := l.append(record)
-	return err
 }
 
-// maxTells is how often that is tried before it is left to the follower.
+// maxTells is how often a record is appended before it is left to the follower.
 const maxTells = 10
 
 // enqueue leaves something to the follower. l.mu is held.
@@ -119,8 +124,8 @@ func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int
 	l.nudge()
 }
 
-// deliver tells the log what is queued. What is queued meanwhile is another record: if
-// it were one with what is being told already, there might be no end to that.
+// deliver tells the log what is queued. What is queued meanwhile is another record: were
+// it joined to the one that is under way, that might never be done.
 func (l *sharedLog) deliver() error {
 	l.delivery <- struct{}{}
 	defer func() { <-l.delivery }()

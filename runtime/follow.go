@@ -10,19 +10,20 @@ import (
 )
 
 const (
-	// idleProof is how often the log is asked what there is to follow if nobody is to
-	// be served from a table that is not proven for every read (D = 0).
+	// idleProof is how often the follower asks the log with D = 0, where each hit asks
+	// for itself.
 	idleProof = time.Second
 
-	// The least time between two questions of the follower is a part of the bound, but
-	// not more than this: under constant invalidation the log is asked so often.
+	// maxPause is how long the follower waits at most before it asks what has woken it
+	// up. So often it asks under constant invalidation, or D/20 apart if that is less.
 	maxPause = 50 * time.Millisecond
 
-	// While the log cannot be asked, it is tried again after times between these.
+	// The follower tries a log that fails again after a time between these.
 	minRetry = 10 * time.Millisecond
 	maxRetry = time.Second
 )
 
+// newSharedLog returns what has neither read the log nor follows it: see start.
 func newSharedLog(c *Cache, shared Shared, bound, flightWait time.Duration) *sharedLog {
 	l := &sharedLog{
 		cache: c, shared: shared, bound: bound, flightWait: flightWait,
@@ -65,7 +66,7 @@ func (l *sharedLog) follow(err error) {
 			l.mu.Lock()
 			at := l.at
 			l.mu.Unlock()
-			asked <- at // who is waiting for it
+			asked <- at // listen is ready for it: it has told of the last one
 			listening = true
 		}
 		last := time.Now()
@@ -125,7 +126,8 @@ func (l *sharedLog) report(err error) {
 	}
 }
 
-// step does what there is to be done, again if a new epoch begins meanwhile.
+// step does what there is to be done, again if a new epoch begins meanwhile, three times
+// at most.
 func (l *sharedLog) step() (err error) {
 	for range 3 {
 		if err = l.stepOnce(); !errors.Is(err, errLost) {

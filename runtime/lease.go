@@ -9,17 +9,19 @@ import (
 // held is marks that a call in progress holds. With a lease they end by themselves
 // unless they are taken over before.
 type held struct {
+	marks marks // to be released as they are
+
+	// In a process of its own.
 	cache *Cache
-	marks marks       // to be released as they are
 	timer Timer       // nil without a lease
 	ended atomic.Bool // whoever sets it has the marks to release
 
-	// In a log that processes share.
+	// In a log that processes share. What changes is guarded by sharedLog.mu.
 	id         LogID
-	generation uint64
+	generation uint64 // how often it was renewed
 	lease      time.Duration
-	renewed    bool      // for as long as it is held
-	renewAt    time.Time // if it is
+	renewed    bool      // it is to be, for as long as it is held
+	renewAt    time.Time // the next time, if so
 }
 
 // marks is what is marked, or is to be.
@@ -30,8 +32,9 @@ type marks struct {
 
 func (m marks) any() bool { return len(m.slots) > 0 || m.all }
 
-// hold marks what is about to be changed. If the lease is renewed it lasts until the
-// marks are given back: this process lives, or nobody is served from its memory.
+// hold marks what is about to be changed, for a lease or, if that is renewed, until the
+// marks are given back. In a process of its own that needs no lease: the memory that they
+// protect ends with the process.
 func (c *Cache) hold(m marks, lease time.Duration, renewed bool) (*held, error) {
 	if c.log != nil {
 		return c.log.hold(m, lease, renewed)

@@ -57,7 +57,7 @@ type sharedLog struct {
 	appending int   // appends under way
 	queue     undelivered
 	sending   undelivered   // what of it the log is being told
-	delivery  chan struct{} // has room for one: there is one at a time
+	delivery  chan struct{} // has room for one: deliver is in there alone, and waits for the log
 
 	// Questions whether the table is current.
 	questions atomic.Uint64 // so far
@@ -68,8 +68,8 @@ type sharedLog struct {
 // recentRecords is how many records are known by their IDs after they were applied.
 const recentRecords = 1024
 
-// maxRecordSlots is the number of slots from which on a record invalidates, or marks,
-// everything instead.
+// maxRecordSlots is how many slots a record invalidates, or marks, at most. With more it
+// is of everything instead.
 const maxRecordSlots = 1 << 11
 
 func newLogID() (id LogID) {
@@ -77,10 +77,12 @@ func newLogID() (id LogID) {
 	return id
 }
 
-// append appends a record, and takes what the log replies. The error is errLost if the
-// record is in a log that the table is not of, or may not be of: this process can enter
-// it nowhere, and it need not be in the log that others follow by now. A server that was
-// the primary, and answers late, is an example.
+// append appends a record under an ID of its own, and takes what the log replies. A call
+// that fails quickly is made twice, under two IDs, as the first may have appended it.
+//
+// The error is errLost if the record has been appended to a log that is not the one the
+// table is of, or may not be: then this process has no table to enter it into, and others
+// may follow another log by now, as when a server answers late that was the primary.
 func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	if !l.begin() {
 		return false, errShutDown
@@ -128,8 +130,8 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	return reply.Appended, nil
 }
 
-// quickly is how soon an error comes of a connection that has been closed. Another one
-// may do.
+// quickly is how soon a call fails that has met a connection which was closed before, as
+// by a restart of the server. There may be another connection by now, so it is made again.
 const quickly = 50 * time.Millisecond
 
 // appended applies a record of this process, if it was appended. l.mu is held.
@@ -155,7 +157,7 @@ func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
 	return nil
 }
 
-// heard notes whether the log could be asked. l.mu is held.
+// heard notes whether the log could be asked, or told. l.mu is held.
 func (l *sharedLog) heard(err error) {
 	if err != nil {
 		l.counts.failures.Add(1)
@@ -222,7 +224,7 @@ func (l *sharedLog) isApplied(number uint64, id LogID) bool {
 		return true
 	}
 	known := l.recent[number%recentRecords]
-	return known == id || known == LogID{} // from before the snapshot
+	return known == id || known == LogID{} // none: it is of before the snapshot
 }
 
 // enter applies a record to the words and the marks of the table, but not to its clock.
@@ -297,4 +299,4 @@ func (l *sharedLog) end() { l.calls.Done() }
 
 var errShutDown = errors.New("the cache is closed")
 
-var errLost = errors.New("cacheruntime: the log has begun a new epoch")
+var errLost = errors.New("the log has begun a new epoch")

@@ -6,20 +6,19 @@ import (
 	"time"
 )
 
-// outstanding is a mark that is in the table.
+// outstanding is a mark that is in the table, and has not been released.
 type outstanding struct {
 	LogMark
 	due time.Time // when its lease is over, counted from when it was applied
 }
 
-// maxLease is the longest lease that is waited for, of a mark of others.
+// maxLease is the longest lease that is waited for, whoever has made the mark.
 const maxLease = 24 * time.Hour
 
 // hold enters a mark into the log. Until it is released nobody serves what depends on
 // it. If a lease is renewed, it lasts as long as this process.
 func (l *sharedLog) hold(m marks, lease time.Duration, renewed bool) (*held, error) {
-	m.slots = tableSlots(m.slots)
-	m.slots, m.all = logMarks(m)
+	m = marks{tableSlots(m.slots), m.all}.bounded()
 	h := &held{marks: m, id: newLogID(), lease: lease, renewed: renewed, renewAt: time.Now().Add(lease / 3)}
 	l.mu.Lock()
 	record, err := LogRecord{Mark: h.mark()}, l.untold()
@@ -41,17 +40,9 @@ func (l *sharedLog) hold(m marks, lease time.Duration, renewed bool) (*held, err
 	return h, nil
 }
 
-// mark is the mark that the log has of it.
+// mark is the mark that the log has of it. l.mu is held.
 func (h *held) mark() LogMark {
 	return LogMark{ID: h.id, Generation: h.generation, Slots: h.marks.slots, All: h.marks.all, Lease: h.lease}
-}
-
-// logMarks makes the mark of a record.
-func logMarks(m marks) (slots []uint32, all bool) {
-	if len(m.slots) > maxRecordSlots {
-		return nil, true
-	}
-	return m.slots, m.all
 }
 
 // addMark puts a mark into the table, or renews it. l.mu is held.
@@ -125,7 +116,8 @@ func (l *sharedLog) endLeases() error {
 		}
 		l.mu.Lock()
 		if o := l.marks[r.Release[0].ID]; o != nil && !o.due.After(now) {
-			o.due = now.Add(max(o.Lease, maxPause)) // what came of it is yet to be applied
+			// It was ended or renewed by a record that is yet to be applied.
+			o.due = now.Add(max(o.Lease, maxPause))
 		}
 		l.mu.Unlock()
 	}
