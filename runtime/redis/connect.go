@@ -166,15 +166,15 @@ func newClient(ctx context.Context, option rueidis.ClientOption) (rueidis.Client
 	return client, nil
 }
 
-// A dialer makes the connections of a client. Those that are made along with the client end
-// with the context, as that cannot be called off in another way.
+// A dialer makes the connections of a client. rueidis.NewClient takes no context: to give it
+// up, the connections that it has made are closed when the context ends.
 type dialer struct {
 	ctx    context.Context
 	option rueidis.ClientOption // as it was given
 
 	mu    sync.Mutex
-	kept  bool          // the client is there
-	stops []func() bool // what keeps connections from being closed
+	kept  bool          // the client is there, and closes its connections itself
+	stops []func() bool // each keeps a connection from being closed
 }
 
 func (d *dialer) dial(ctx context.Context, address string, by *net.Dialer, config *tls.Config) (net.Conn, error) {
@@ -206,7 +206,7 @@ func (d *dialer) dialAs(ctx context.Context, address string, by *net.Dialer, con
 	return by.DialContext(ctx, "tcp", address)
 }
 
-// keep leaves it to the client when its connections end.
+// keep leaves it to the client, which is there now, when its connections end.
 func (d *dialer) keep() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

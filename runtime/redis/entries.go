@@ -19,6 +19,25 @@ import (
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
 
+// ErrLeftAlone is the error of reading and storing entries while they are not tried:
+// after five failures in a row for a second, and then until one succeeds. On a cluster that
+// is so for each 64th of the hash slots, as one of its nodes may fail alone.
+var ErrLeftAlone = errors.New("redis: entries are left alone for a while, as the last commands have failed")
+
+// What is on its way to Redis, and when nothing is to be.
+const (
+	failuresToLeaveAlone = 5
+	leaveAloneFor        = time.Second
+
+	// maxCommands is how many commands for entries can be on their way. It is less than
+	// what fits into the client's queue for one connection, where callers would wait
+	// without regard to their contexts.
+	maxCommands = 512
+	// chunk is how many commands of a batch are sent together, so that one batch does not
+	// keep all others waiting.
+	chunk = 64
+)
+
 // The first byte of what is stored for an entry.
 const (
 	frameRaw = 0
@@ -125,9 +144,10 @@ type group struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 }
 
+// In a cluster.
 const (
 	clusterGroups = 64
-	groupCommands = 16 // is maxCommands for each of them
+	groupCommands = 16 // for each of them, in place of maxCommands
 )
 
 // newGroups returns the groups of a client's servers.
@@ -255,8 +275,8 @@ func (c *clients) sendTo(ctx context.Context, g *group, commands []rueidis.Compl
 func firstError(replies []rueidis.RedisResult) error {
 	for i := range replies {
 		err := replies[i].Error()
-		var refused *rueidis.RedisError
-		if err != nil && !(errors.As(err, &refused) && strings.HasPrefix(refused.Error(), "WRONGTYPE")) {
+		var reply *rueidis.RedisError
+		if err != nil && !(errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "WRONGTYPE")) {
 			return err
 		}
 	}

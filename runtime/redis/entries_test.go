@@ -531,7 +531,7 @@ func TestNodeThatHangs(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
 	tier := open(t, cluster.Nodes[0])
 	hung := cluster.Nodes[0]
-	if hung == cluster.Owner(tier.log[0]) {
+	if hung == cluster.Owner(tier.keys[0]) {
 		hung = cluster.Nodes[1]
 	}
 	var bad, good []string // keys

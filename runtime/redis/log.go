@@ -20,6 +20,7 @@ const (
 	waitFor = 2 * time.Second
 	// snapshotTimeouts is how many times LogTimeout a snapshot gets.
 	snapshotTimeouts = 10
+	// snapshotAttempts is how often it is tried, as others append meanwhile.
 	snapshotAttempts = 20
 )
 
@@ -111,12 +112,12 @@ func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.Log
 func (t *Tier) trySnapshot(ctx context.Context, c *clients, condemned uint64) (snapshot cacheruntime.LogSnapshot, ok bool, err error) {
 	b := c.log.B()
 	replies := c.log.DoMulti(ctx,
-		// A connection of its own, as a blocking command has it, is not held up by the
-		// many bytes to come.
-		b.Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.log))).Keys(t.log...).
+		// As a blocking command it gets a connection of its own, so that nothing else waits
+		// behind the many bytes to come.
+		b.Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.keys))).Keys(t.keys...).
 			Args(append(candidate(), string(little.AppendUint64(nil, condemned)))...).Blocking(),
 		// Not marked as the read-only command that it is: it is not for replicas.
-		b.Arbitrary("GETRANGE").Keys(t.log[1]).Args("0", strconv.Itoa(headerSize+8*cacheruntime.SharedTableSize)).Build())
+		b.Arbitrary("GETRANGE").Keys(t.keys[1]).Args("0", strconv.Itoa(headerSize+8*cacheruntime.SharedTableSize)).Build())
 	state, err1 := replies[0].ToArray()
 	table, err2 := replies[1].ToString()
 	if err := cmp.Or(err1, err2); err != nil {
@@ -133,7 +134,7 @@ func (t *Tier) Wait(ctx context.Context, from cacheruntime.LogPosition) error {
 	}
 	_, err = call(ctx, t, waitFor+t.options.LogTimeout, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.log.Do(ctx, c.log.B().Xread().Count(1).Block(waitFor.Milliseconds()).Streams().
-			Key(t.log[0]).Id(strconv.FormatUint(from.Number, 10)+"-0").Build().UnblockOnCancel()).Error()
+			Key(t.keys[0]).Id(strconv.FormatUint(from.Number, 10)+"-0").Build().UnblockOnCancel()).Error()
 	})
 	if err == nil || rueidis.IsRedisNil(err) {
 		return nil
@@ -153,7 +154,7 @@ func candidate() []string {
 // reply runs a script that tells what is new.
 func (t *Tier) reply(ctx context.Context, c *clients, doing string, script *rueidis.Lua, from cacheruntime.LogPosition, args []string) (cacheruntime.LogReply, error) {
 	reply, err := call(ctx, t, t.options.LogTimeout, func(ctx context.Context) ([]rueidis.RedisMessage, error) {
-		return script.Exec(ctx, c.log, t.log, args).ToArray()
+		return script.Exec(ctx, c.log, t.keys, args).ToArray()
 	})
 	if rueidis.IsRedisNil(err) {
 		return cacheruntime.LogReply{}, nil

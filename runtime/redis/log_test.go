@@ -1164,7 +1164,7 @@ func TestSnapshotOfTwoPositions(t *testing.T) {
 	s := redistest.Start(t)
 	tier := open(t, s)
 	at := mustSnapshot(t, tier, 0).At
-	state, err := tier.clients.Load().entries.Do(t.Context(), tier.clients.Load().entries.B().Eval().Script(tier.scripts.snapshot).Numkeys(3).Key(tier.log...).
+	state, err := tier.clients.Load().entries.Do(t.Context(), tier.clients.Load().entries.B().Eval().Script(tier.scripts.snapshot).Numkeys(3).Key(tier.keys...).
 		Arg(append(candidate(), strings.Repeat("\x00", 8))...).Build()).ToArray()
 	if err != nil {
 		t.Fatal(err)

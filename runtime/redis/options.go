@@ -34,11 +34,10 @@ type Options struct {
 	// alone. Dialer.Timeout is twice, ConnWriteTimeout three times LogTimeout by default.
 	ClientOption rueidis.ClientOption
 
-	// Client is a client of the application's own, in place of all the above. It must
-	// not be closed before the tier, and is not closed by it. A tier without one makes two,
-	// so that the log does not wait behind entries on their way; on a client of the
-	// application's own it waits behind them, and behind whatever else is sent by it. If it sends commands to
-	// replicas, those that are not read-only must not be among them.
+	// Client is a client of the application's own, in place of all the above. It must not
+	// be closed before the tier, and is not closed by it. If it sends commands to replicas,
+	// those that are not read-only must not be among them. The log waits behind whatever
+	// else is sent by it: a tier without one makes two, one of which is for the log alone.
 	Client rueidis.Client
 
 	// RetryOnFailedConnect makes Open succeed if no server can be reached. Then all methods
@@ -53,10 +52,11 @@ type Options struct {
 	// but braces. All processes that invalidate each other have the same one.
 	Namespace string
 
-	// Timeout is how long reading or storing entries is waited for. The default is 100 ms.
+	// Timeout is how long reading or storing entries is waited for. The default is 100 ms,
+	// the least 1 ms.
 	Timeout time.Duration
 	// LogTimeout is how long a command of the log is waited for, but for a snapshot,
-	// which gets ten times as long. The default is 1 s.
+	// which gets ten times as long. The default is 1 s, the least 1 ms.
 	LogTimeout time.Duration
 
 	// LogLength is how many records the log keeps, or some more. The default is 100,000,
@@ -97,11 +97,11 @@ func (o *Options) check() error {
 	if err := checkNamespace(o.Namespace); err != nil {
 		errs = append(errs, err)
 	}
-	positive(wrong, "Timeout", &o.Timeout, defaultTimeout, time.Millisecond, math.MaxInt64)
-	positive(wrong, "LogTimeout", &o.LogTimeout, defaultLogTimeout, time.Millisecond, math.MaxInt64/10)
-	positive(wrong, "LogLength", &o.LogLength, defaultLogLength, minLogLength, math.MaxInt)
-	positive(wrong, "MaxEntryBytes", &o.MaxEntryBytes, defaultMaxEntryBytes, 1, mostMaxEntryBytes)
-	positive(wrong, "MaxTTL", &o.MaxTTL, defaultMaxTTL, time.Millisecond, math.MaxInt64)
+	inRange(wrong, "Timeout", &o.Timeout, defaultTimeout, time.Millisecond, math.MaxInt64)
+	inRange(wrong, "LogTimeout", &o.LogTimeout, defaultLogTimeout, time.Millisecond, math.MaxInt64/10)
+	inRange(wrong, "LogLength", &o.LogLength, defaultLogLength, minLogLength, math.MaxInt)
+	inRange(wrong, "MaxEntryBytes", &o.MaxEntryBytes, defaultMaxEntryBytes, 1, mostMaxEntryBytes)
+	inRange(wrong, "MaxTTL", &o.MaxTTL, defaultMaxTTL, time.Millisecond, math.MaxInt64)
 	if o.CompressAbove < 0 {
 		wrong("CompressAbove is %d bytes; it must be 0, to compress nothing, or more", o.CompressAbove)
 	}
@@ -130,9 +130,9 @@ func checkNamespace(name string) error {
 	return nil
 }
 
-// positive replaces 0 by the default, and checks that a value lies between two others.
-// People only want to be told of the one that it is beyond.
-func positive[T int | time.Duration](wrong func(string, ...any), name string, value *T, byDefault, least, most T) {
+// inRange replaces 0 by the default, and checks that a value lies between two others. It
+// tells only of the one that the value is beyond.
+func inRange[T int | time.Duration](wrong func(string, ...any), name string, value *T, byDefault, least, most T) {
 	switch {
 	case *value == 0:
 		*value = byDefault

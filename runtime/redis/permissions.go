@@ -56,7 +56,7 @@ func (t *Tier) missing(ctx context.Context, node rueidis.Client, cluster bool) (
 	add(others, "")
 	// All with both kinds of keys: a command that is refused with one kind and not with
 	// the other lacks the keys.
-	add(logCommands, t.log[0])
+	add(logCommands, t.keys[0])
 	add(logCommands, t.key("entry", ""))
 
 	allowed, err := call(ctx, t, t.options.LogTimeout, func(ctx context.Context) ([]int64, error) {

@@ -10,7 +10,7 @@ import (
 )
 
 // What is in the log is bounded, so that nobody who writes into Redis can make a process
-// allocate what it does not have. The scripts know these bounds too.
+// allocate what it does not have. The scripts get these bounds from here: see logScripts.
 const (
 	format      = 1       // of records, marks and the table
 	maxSlots    = 1 << 11 // of a record or a mark; with more it is of everything
@@ -27,7 +27,7 @@ const (
 	positionSize  = 8 + 8 + idSize
 	prefixSize    = 1 + 8 + idSize     // of a record: version, number, id of the one before
 	markSize      = 8 + 8 + 1 + 4      // of a mark without slots
-	releaseSize   = idSize + 8         //
+	releaseSize   = idSize + 8         // of the end of a mark: its ID, and the generation
 	minBodySize   = idSize + 1 + 4 + 4 // of a record that says nothing
 	maxRecordSize = prefixSize + minBodySize + 4*maxSlots + idSize + markSize + 4*maxSlots + releaseSize*maxReleases
 

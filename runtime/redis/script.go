@@ -23,9 +23,26 @@ type scripts struct {
 // only, and while that has the replicas it is told to need. They may be run when the
 // memory limit is reached: a record that is missing costs more than it takes.
 func logScripts(format, slots int) scripts {
-	begin := beginning + fmt.Sprintf(
-		"local FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARKED, MAX_RECORDS, MAX_REPLY = %d, %d, %d, %d, %d, %d, %d, %d, %d\n",
-		format, slots, headerSize, maxSlots, maxRecordSize, maxMarks, maxMarked, maxRecords, maxReply) + readScript("prelude")
+	begin := beginning
+	for _, c := range []struct {
+		name  string
+		value any // an integer
+	}{
+		{"FORMAT", format},
+		{"SIZE", slots},
+		{"HEADER", headerSize},
+		{"MAX_NUMBER", uint64(maxNumber)},
+		{"MAX_SLOTS", maxSlots},
+		{"MIN_RECORD", prefixSize + minBodySize},
+		{"MAX_RECORD", maxRecordSize},
+		{"MAX_MARKS", maxMarks},
+		{"MAX_MARKED", maxMarked},
+		{"MAX_RECORDS", maxRecords},
+		{"MAX_REPLY", maxReply},
+	} {
+		begin += fmt.Sprintf("local %s = %d\n", c.name, c.value)
+	}
+	begin += readScript("prelude")
 	return scripts{
 		append:   rueidis.NewLuaScript(begin + readScript("append")),
 		prove:    rueidis.NewLuaScript(begin + readScript("prove")),

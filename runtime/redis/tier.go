@@ -19,33 +19,15 @@ import (
 // It may still be carried out.
 var ErrTimeout = errors.New("no answer in time")
 
-// ErrLeftAlone is the error of reading and storing entries while they are not tried:
-// after five failures in a row for a second, and then until one succeeds. On a cluster that
-// is so for each 64th of the hash slots, as one of its nodes may fail alone.
-var ErrLeftAlone = errors.New("redis: entries are left alone for a while, as the last commands have failed")
-
-const (
-	failuresToLeaveAlone = 5
-	leaveAloneFor        = time.Second
-
-	// maxCommands is how many commands for entries can be on their way. It is less than
-	// what fits into the client's queue for one connection, where callers would wait
-	// without regard to their contexts.
-	maxCommands = 512
-	// chunk is how many commands of a batch are sent together, so that one batch does not
-	// keep all others waiting.
-	chunk = 64
-)
-
 // A Tier is what caches share, in Redis. All methods are safe for concurrent use, but
 // for Close, which is called when no other is running.
 type Tier struct {
 	options Options
 	scripts scripts
-	log     []string // keys: the stream, the table, the marks
+	keys    []string // of the log, as its scripts take them: the stream, the table, the marks
 
 	clients atomic.Pointer[clients] // nil until it is connected
-	ctx     context.Context         // of making them
+	ctx     context.Context         // ends when the tier is closed, and with it attempts to connect
 	stop    context.CancelFunc
 	mu      sync.Mutex
 	attempt *attempt // the last one, if any
@@ -67,14 +49,18 @@ var _ cacheruntime.Shared = (*Tier)(nil)
 // not go on without a tier if any other process uses the same data through one: those would
 // not be told of its writes.
 //
-// Open waits until the context ends. If that is by its deadline, no server could be reached.
+// Open waits no longer than the context allows. A deadline that passes means that no
+// server could be reached; if the context is cancelled Open fails in any case. The context may
+// end once Open has returned.
+//
+// The tier is closed by the cache that it is given to, or by [Tier.Close] if there is none.
 func Open(ctx context.Context, options Options) (*Tier, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
 	t := &Tier{options: options, scripts: logScripts(format, cacheruntime.SharedTableSize)}
 	key := "{" + options.Namespace + "}:"
-	t.log = []string{key + "log", key + "table", key + "marks"}
+	t.keys = []string{key + "log", key + "table", key + "marks"}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	_, err := t.connected(ctx, math.MaxInt64)
 	if err == nil || options.RetryOnFailedConnect && unreachable(err) {
@@ -190,6 +176,6 @@ func scriptText(s string) string {
 // outOfMemory reports whether Redis has refused to store more, which is no reason to
 // leave alone what is there.
 func outOfMemory(err error) bool {
-	var refused *rueidis.RedisError
-	return errors.As(err, &refused) && strings.HasPrefix(refused.Error(), "OOM")
+	var reply *rueidis.RedisError
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "OOM")
 }

@@ -37,7 +37,7 @@ for i = at + 4, #body, 24 do
       freed = freed + n
       all = all or byte(was, 17) == 1
       local slots = sub(was, 22)
-      if slots ~= invalidated[1] then -- as in a record that ends what it also names
+      if slots ~= invalidated[1] then -- mostly the record itself names them, too
         invalidated[#invalidated + 1] = slots
         words = words + n
       end
@@ -49,7 +49,7 @@ if mark then
   local was = not ended[mark] and call('HGET', marks, mark)
   if condition == '2' and (was or ended[mark]) then return reply(h, ARGV[3], 0) end
   if not was and h.marks - number_ended >= MAX_MARKS then
-    error({err = 'CGMARKS there are ' .. number(h.marks) .. ' marks, more than a log may have'})
+    error({err = 'CGMARKS there are ' .. number(h.marks) .. ' marks, as many as a log may have'})
   end
   if was then marked = math.max(0, marked - (size(mark, was) or 0)) end
   if marked + size(mark, value) > MAX_MARKED then

@@ -1,6 +1,5 @@
 -- What all scripts of the log begin with. Before it stand the shebang line, call.lua and
--- the constants FORMAT, SIZE, HEADER, MAX_SLOTS, MAX_RECORD, MAX_MARKS, MAX_MARKED,
--- MAX_RECORDS and MAX_REPLY, which script.go takes from the Go side.
+-- the constants, such as MAX_SLOTS, that script.go takes from record.go.
 --
 -- KEYS   the log (a stream), the table (a string), the marks (a hash)
 -- ARGV   [1] the epoch that begins if one has to, 8 bytes; '' in a script that begins none
@@ -18,7 +17,6 @@ local pack, unpack = struct.pack, struct.unpack
 local sub, byte = string.sub, string.byte
 
 local MAGIC = 'cachegen'
-local LAST = 281474976710654 -- the position after it, 2^48 - 1, is the last there can be
 
 -- field returns what stands behind a name of INFO, of that length, if any.
 local function field(info, name, length)
@@ -58,7 +56,7 @@ local function entry(e)
   local fields = e[2]
   if not fields or #fields ~= 2 or fields[1] ~= 'r' then return nil end
   local r = fields[2]
-  if #r < 50 or #r > MAX_RECORD or byte(r) ~= 1 then return nil end
+  if #r < MIN_RECORD or #r > MAX_RECORD or byte(r) ~= 1 then return nil end
   local pos = unpack('<I8', r, 2)
   if e[1] ~= number(pos) .. '-0' then return nil end
   return pos, sub(r, 26, 41), r
@@ -70,7 +68,7 @@ local function header(h)
 end
 
 -- state returns what the header says if log, table and marks fit each other and this
--- server; nil if not.
+-- server; nil if not, or if there is no position left to append to.
 local function state()
   local me = server()
   local s = soft('GETRANGE', tab, 0, HEADER - 1)
@@ -83,7 +81,7 @@ local function state()
   if length < HEADER or length > HEADER + 8 * SIZE or length % 8 ~= 0 then return nil end
   local h = {epoch = sub(s, 17, 24), pos = unpack('<I8', s, 25), id = sub(s, 33, 48), server = sub(s, 65)}
   h.cleared, h.marks, h.marked = unpack('<I8I4I4', s, 49)
-  if h.server ~= me or h.epoch == sub(NONE, 1, 8) or h.pos < 1 or h.pos > LAST or h.cleared > h.pos
+  if h.server ~= me or h.epoch == sub(NONE, 1, 8) or h.pos < 1 or h.pos >= MAX_NUMBER or h.cleared > h.pos
     or h.marks > MAX_MARKS or h.marked > MAX_MARKED or soft('HLEN', marks) ~= h.marks then
     return nil
   end
