@@ -158,8 +158,8 @@ func (c *Cache) Invalidate(ctx context.Context, tags ...Tag) error {
 
 // Clear makes every entry stale, those being loaded included, and empties the
 // store. Its error is that of the store, or [ErrUndelivered] as of [Cache.Invalidate]:
-// even then this process serves nothing that was cached before. In a transaction ([Cache.Begin]) everything becomes stale
-// again when that ends.
+// even then this process serves nothing that was cached before. In a transaction
+// ([Cache.Begin]) everything becomes stale again when that ends.
 func (c *Cache) Clear(ctx context.Context) error {
 	control := controlOf(ctx)
 	control.collect(c, pending{clear: true})

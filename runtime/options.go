@@ -28,9 +28,9 @@ type options struct {
 	shared        Shared
 	sharedGiven   int // how often
 	maxStaleness  time.Duration
-	boundGiven    bool // maxStaleness is
-	sharedFlights time.Duration
-	flightsGiven  bool // sharedFlights is
+	boundGiven    bool          // maxStaleness is
+	sharedFlights time.Duration // 0: each process loads for itself
+	flightsGiven  bool          // sharedFlights is
 }
 
 // defaultLoadTimeout is the deadline of a load without [WithLoadTimeout].
@@ -71,8 +71,8 @@ func WithStore(store Store) Option {
 // decoded, a load that panics when no caller waits for it any more, a refresh in the
 // background or a reload after a write that fails, an observer that panics; and with
 // [WithShared] that the log or the entries of the shared tier cannot be reached, that
-// they can be again, and that the log began anew. Each kind
-// is logged at most once a minute. The default is [slog.Default].
+// the log can be again, and that it began anew. Each kind is logged at most once a minute.
+// The default is [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) { o.logger = logger }
 }
@@ -184,10 +184,9 @@ func WithShared(shared Shared) Option {
 // and holds if the machine is suspended or cut off as well. The log is asked at least
 // every third of it. The default is one second. With 0 nothing is stale: every
 // read that would be a hit waits until the log has been asked, by one question for all
-// that wait at the same time. It counts from when the invalidation is delivered, where
-// that could not be done at once: see [ErrUndelivered]. In the process that writes, nothing is ever stale. It
-// must not be negative, nor more than 0 and less than a millisecond, and needs
-// [WithShared].
+// that wait at the same time. Where the invalidation could not be delivered at once, D
+// counts from when it is: see [ErrUndelivered]. In the process that writes, nothing is ever
+// stale. D must be 0 or at least a millisecond, and needs [WithShared].
 func WithMaxStaleness(d time.Duration) Option {
 	return func(o *options) {
 		o.maxStaleness = d
@@ -198,8 +197,8 @@ func WithMaxStaleness(d time.Duration) Option {
 // WithSharedFlights makes processes that miss the same entry at the same time load it
 // once: the first takes a short lock, and the others wait for what it stores, at most
 // for wait each. If the lock is given back without an entry to show, the next one takes
-// it; when its holder dies it runs out after wait. Batches and refreshes take no lock. It needs
-// [WithShared]; wait must be positive. By default each process loads for itself.
+// it; when its holder dies it runs out after wait. Batches and refreshes take no lock. It
+// needs [WithShared]; wait must be positive. By default each process loads for itself.
 func WithSharedFlights(wait time.Duration) Option {
 	return func(o *options) {
 		o.sharedFlights = wait

@@ -22,12 +22,16 @@ import (
 // Its methods are called concurrently, and must come back within a time of their own
 // if the context has no deadline. Nothing that they return is trusted: a cache
 // checks that records follow each other, and entries as those of any [Store].
+//
+// If it has a method Claim() error as well, [New] calls that before any other, and fails
+// if it does. A Shared is closed by its cache, so it can use this to belong to one only.
 type Shared interface {
 	// Append appends a record in one step with the change of the state, at the
 	// position after the head. If there is no log, or it does not fit its state, a new
 	// epoch begins first. It assigns Number and Previous. The reply tells what
 	// the log then has after from, its last record the appended one. If the record's
-	// condition does not hold nothing is appended, and Reply.Appended is false.
+	// condition does not hold nothing is appended, and LogReply.Appended is false. From may
+	// be zero, which is in no log: then the reply has no records.
 	//
 	// An error does not mean that nothing was appended.
 	Append(ctx context.Context, from LogPosition, record LogRecord) (LogReply, error)
@@ -35,7 +39,8 @@ type Shared interface {
 	// Prove tells what the log has after from. It must be answered by what processes
 	// append to, never by a replica: a reply proves what was in the log at some time
 	// after Prove was called. If there is no log, or it does not fit its state, the
-	// reply is zero. Where there are records after a known position, it has one at least.
+	// reply is zero. If there are records after a known position, it has one at least.
+	// From may be zero, as in Append.
 	Prove(ctx context.Context, from LogPosition) (LogReply, error)
 
 	// Snapshot returns the state as of one position. If the epoch is condemned, or
@@ -70,9 +75,9 @@ type Shared interface {
 // are numbers below it.
 const SharedTableSize = tableSize
 
-// A LogPosition is a place in a log: the record of that number.
+// A LogPosition is a place in a log: the record of that number. The zero LogPosition is none.
 type LogPosition struct {
-	Epoch  uint64 // never 0
+	Epoch  uint64 // not 0
 	Number uint64 // from 1, below 1<<48
 	ID     LogID  // of the record
 }
@@ -104,7 +109,7 @@ type LogMark struct {
 	Generation uint64        // counts renewals
 	Slots      []uint32      // distinct and sorted
 	All        bool          // it marks everything
-	Lease      time.Duration // positive; when it is over, whoever notices appends the release
+	Lease      time.Duration // positive; whoever notices that it is over appends the release
 }
 
 // A LogRelease is the end of a mark.
@@ -125,7 +130,7 @@ const (
 
 // A LogReply is what a log tells of itself.
 type LogReply struct {
-	Head     LogPosition // the last record, or the appended one
+	Head     LogPosition // the last record: of Append, the one that it has appended
 	Known    bool        // from is in the log, in the same epoch and under the same ID
 	Records  []LogRecord // if it is: those after it, without a gap; maybe not all of them
 	Appended bool        // of Append
@@ -153,7 +158,10 @@ var ErrMalformed = errors.New("malformed")
 
 // ErrUndelivered is the error, wrapped, of an invalidation that has not reached the
 // log that processes share. It has taken effect in this process; for the others it is
-// tried again until it is delivered or the cache is closed.
+// tried again until it is delivered or the cache is closed. [Cache.Invalidate] and
+// [Cache.Clear] return it. A write through a wrapper and [Tx.Commit] do not, as the data has
+// been changed: there it is logged, and told to observers by an [Event] with the outcome
+// [Undelivered].
 var ErrUndelivered = errors.New("cacheruntime: an invalidation has not been delivered to other processes yet")
 
 // ErrRefused is the error, wrapped, of a write that was not begun: with

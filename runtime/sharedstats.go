@@ -10,15 +10,15 @@ import (
 type SharedStats struct {
 	Epoch    uint64        // of the log; 0 if none has been read yet
 	Position uint64        // up to which it has been applied
-	Current  bool          // hits are served: the log was asked within the bound, or with D = 0 could be asked last
-	Behind   time.Duration // how long ago that was; 0 if there is no answer that counts
+	Current  bool          // hits are served: the table was proven current within the bound, or with D = 0 the log could be asked last
+	Behind   time.Duration // how long ago the question was sent by which it was proven last; 0 if it has not been
 	Queued   int           // writes whose invalidations are yet to be delivered to other processes
 
 	Appended    uint64 // records of this process
 	Applied     uint64 // records, of all
 	Proofs      uint64 // times that the log was asked whether there are any
 	Epochs      uint64 // that have begun for this process: of what was cached before, nothing was kept
-	Failures    uint64 // of the log: it could not be asked or told
+	Failures    uint64 // times that the log could not be asked, told or waited for
 	Undelivered uint64 // writes whose invalidations could not be delivered at once
 }
 

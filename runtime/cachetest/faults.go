@@ -24,7 +24,7 @@ type Faults struct {
 	Request, Reply func(call string) Fate
 
 	// Log changes what an Append or a Prove returns, Snapshot what a Snapshot does.
-	// They own what they get. An error is returned instead.
+	// They own what they point to. If they return an error, so does the call.
 	Log      func(call string, reply *cacheruntime.LogReply) error
 	Snapshot func(snapshot *cacheruntime.LogSnapshot) error
 
@@ -39,9 +39,11 @@ type Fate struct {
 	// if its caller has given up by then. Messages with different delays overtake
 	// each other.
 	Delay time.Duration
-	// Lost says that it never arrives. The caller waits until its time is over.
+	// Lost says that it never arrives. The caller waits until its time is over: that of
+	// its context or else, as with Redis, a second for the log and 100 ms for entries.
 	Lost bool
-	// Broken says that it never arrives, and that the caller hears so at once.
+	// Broken says that it never arrives, and that the caller hears so at once, even if it
+	// is lost or delayed as well.
 	Broken bool
 }
 

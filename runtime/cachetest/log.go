@@ -163,25 +163,26 @@ type server struct {
 	steps   []func(log *logState) // the last changes, oldest first
 }
 
-// fewest is how many steps at least a replica can lag behind, once there were so many.
-const fewest = 1024
+// maxLag is how many steps a replica can lag behind.
+const maxLag = 1024
 
 func newServer() *server {
 	return &server{run: 1, log: newLogState(), saved: newLogState(), replica: newLogState()}
 }
 
-// change makes a change, which the replica learns of later. The step must do the
-// same to every log that is in the same state.
+// change makes a change, which the replica is told of later, so that at least the last
+// maxLag are left for a failover to lose. The step must do the same to every log that is in
+// the same state.
 func (s *server) change(step func(log *logState)) {
 	step(s.log)
 	s.steps = append(s.steps, step)
-	if len(s.steps) < 2*fewest {
+	if len(s.steps) < 2*maxLag {
 		return
 	}
-	for _, step := range s.steps[:fewest] {
+	for _, step := range s.steps[:maxLag] {
 		step(s.replica)
 	}
-	s.steps = slices.Clone(s.steps[fewest:])
+	s.steps = slices.Clone(s.steps[maxLag:])
 }
 
 // sound reports whether the log may be read: its parts are there, and it was

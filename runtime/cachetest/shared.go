@@ -58,7 +58,8 @@ func ended(at time.Time) bool { return !at.IsZero() && !time.Now().Before(at) }
 const defaultMost = 1000
 
 // NewShared returns one that is empty and works. The test fails if a cache uses it in
-// a way that [cacheruntime.Shared] does not allow. When the test ends all faults do.
+// a way that [cacheruntime.Shared] does not allow. When the test ends so do all faults, and
+// calls that they held up.
 func NewShared(t testing.TB) *Shared {
 	s := &Shared{
 		t:       t,
@@ -168,8 +169,8 @@ func (s *Shared) EvictLog() {
 	s.settle()
 }
 
-// EvictMarks loses the marks that are outstanding, but not the log. If there are any
-// that is noticed, as their number is known.
+// EvictMarks loses the marks that are outstanding, but not the log. If there were any, a
+// new epoch begins, as the log knows their number.
 func (s *Shared) EvictMarks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,7 +247,7 @@ func (s *Shared) Head() cacheruntime.LogPosition {
 	return s.server.log.head()
 }
 
-// Records returns the records of the log.
+// Records returns the records of the log, the oldest first.
 func (s *Shared) Records() []cacheruntime.LogRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,7 +258,7 @@ func (s *Shared) Records() []cacheruntime.LogRecord {
 	return records
 }
 
-// Marks returns the marks that are outstanding.
+// Marks returns the marks that are outstanding, in the order of their IDs.
 func (s *Shared) Marks() []cacheruntime.LogMark {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,9 @@ import (
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 )
 
-// A Tier is what one process has of a [Shared].
+// A Tier is what one process has of a [Shared], for [cacheruntime.WithShared]. Calls whose
+// context has no deadline take a second at most for the log, 100 ms for entries, and five
+// seconds of waiting for records.
 type Tier struct {
 	shared *Shared
 

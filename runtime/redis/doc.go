@@ -37,8 +37,8 @@
 // them. Records are appended even if the memory limit is reached: one that is missing costs
 // more than it takes.
 //
-// Every script compares log, table, marks and server with each other before it does
-// anything else. After a flush, a restart, a failover, an eviction, or when anything
+// Every script of the log compares log, table, marks and server with each other before it
+// does anything else. After a flush, a restart, a failover, an eviction, or when anything
 // else has been at one of the keys, the log begins a new epoch. Nothing stale is
 // served then, but for a while everything is loaded again.
 // Attaching the first replica to a server that has had none begins an epoch as well, as Redis
