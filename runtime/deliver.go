@@ -17,9 +17,6 @@ type undelivered struct {
 	release []LogRelease
 }
 
-// maxReleases is how many marks a record ends at most. Those beyond end with their leases.
-const maxReleases = 1 << 8
-
 // union is what both mark, as one record can have it.
 func (m marks) union(n marks) marks {
 	return marks{slots: distinct(slices.Concat(m.slots, n.slots)), all: m.all || n.all}.bounded()
@@ -27,7 +24,7 @@ func (m marks) union(n marks) marks {
 
 // bounded is what a record has for marks: everything, if they have more slots than it can.
 func (m marks) bounded() marks {
-	if len(m.slots) > maxRecordSlots {
+	if len(m.slots) > MaxLogSlots {
 		return marks{all: true}
 	}
 	return m
@@ -119,7 +116,7 @@ func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int
 	q.stale = before.union(stale)
 	q.doubt = q.doubt.union(doubt)
 	q.release = append(q.release, release...)
-	q.release = q.release[:min(len(q.release), maxReleases)]
+	q.release = q.release[:min(len(q.release), MaxLogReleases)]
 	l.table.remark(before, q.stale)
 	l.nudge()
 }

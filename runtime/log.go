@@ -68,10 +68,6 @@ type sharedLog struct {
 // recentRecords is how many records are known by their IDs after they were applied.
 const recentRecords = 1024
 
-// maxRecordSlots is how many slots a record invalidates, or marks, at most. With more it
-// is of everything instead.
-const maxRecordSlots = 1 << 11
-
 func newLogID() (id LogID) {
 	cryptorand.Read(id[:]) // which never fails
 	return id
@@ -139,7 +135,7 @@ func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
 	if !reply.Appended && record.OnlyIf != Always {
 		return nil
 	}
-	if !reply.Appended || reply.Head.ID != record.ID || reply.Head.Number == 0 || reply.Head.Number > clockMask || reply.Head.Epoch == 0 {
+	if !reply.Appended || reply.Head.ID != record.ID || reply.Head.Number == 0 || reply.Head.Number > MaxLogNumber || reply.Head.Epoch == 0 {
 		return fmt.Errorf("%w: not the record that was appended", ErrMalformed)
 	}
 	l.counts.appended.Add(1)
@@ -198,7 +194,7 @@ func (l *sharedLog) take(view *table, from LogPosition, reply LogReply, asked *p
 				return
 			}
 			continue
-		case r.Number != l.at.Number+1, r.Previous != l.at.ID, r.Number > clockMask:
+		case r.Number != l.at.Number+1, r.Previous != l.at.ID, r.Number > MaxLogNumber:
 			l.lose(l.at.Epoch)
 			return
 		}

@@ -75,10 +75,22 @@ type Shared interface {
 // are numbers below it.
 const SharedTableSize = tableSize
 
+// What a cache appends is bounded, so that a Shared can bound what it takes and trusts.
+const (
+	// MaxLogSlots is how many slots a record or a mark names at most. One of more is of
+	// everything.
+	MaxLogSlots = 1 << 11
+	// MaxLogReleases is how many marks a record ends at most. Those beyond end with their
+	// leases.
+	MaxLogReleases = 1 << 8
+	// MaxLogNumber is the last number of a position.
+	MaxLogNumber = clockMask
+)
+
 // A LogPosition is a place in a log: the record of that number. The zero LogPosition is none.
 type LogPosition struct {
 	Epoch  uint64 // not 0
-	Number uint64 // from 1, below 1<<48
+	Number uint64 // from 1 to MaxLogNumber
 	ID     LogID  // of the record
 }
 
@@ -86,17 +98,16 @@ type LogPosition struct {
 // the same, whoever makes them.
 type LogID [16]byte
 
-// A LogRecord is one step of invalidation. A cache makes none, and no mark, of more than
-// 2048 slots (it is one of everything then), and none that releases more than 256 marks.
+// A LogRecord is one step of invalidation.
 type LogRecord struct {
 	Number   uint64 // its position
 	ID       LogID
 	Previous LogID // of the record before it; zero for the first of an epoch
 
-	Slots   []uint32     // invalidated: distinct and sorted
+	Slots   []uint32     // invalidated: distinct and sorted, up to MaxLogSlots
 	All     bool         // everything is invalidated
 	Mark    LogMark      // a mark that begins, or is renewed; none if its ID is zero
-	Release []LogRelease // marks that end. What was marked is invalidated
+	Release []LogRelease // marks that end, up to MaxLogReleases. What was marked is invalidated
 
 	// OnlyIf is a condition on which the record is appended.
 	OnlyIf LogCondition
@@ -107,7 +118,7 @@ type LogRecord struct {
 type LogMark struct {
 	ID         LogID
 	Generation uint64        // counts renewals
-	Slots      []uint32      // distinct and sorted
+	Slots      []uint32      // distinct and sorted, up to MaxLogSlots
 	All        bool          // it marks everything
 	Lease      time.Duration // positive; whoever notices that it is over appends the release
 }

@@ -83,7 +83,7 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 // install makes a table of a snapshot, and puts it in the place of the one before. l.mu is
 // held.
 func (l *sharedLog) install(s *LogSnapshot) error {
-	if s.At.Epoch == 0 || s.At.Number == 0 || s.At.Number > clockMask || len(s.Words) > tableSize || s.Cleared > s.At.Number {
+	if s.At.Epoch == 0 || s.At.Number == 0 || s.At.Number > MaxLogNumber || len(s.Words) > tableSize || s.Cleared > s.At.Number {
 		return fmt.Errorf("%w: snapshot", ErrMalformed)
 	}
 	if slices.ContainsFunc(s.Marks, func(m LogMark) bool { return m.ID == LogID{} }) {

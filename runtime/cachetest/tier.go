@@ -375,12 +375,6 @@ func (t *Tier) Close() error {
 	return nil
 }
 
-// What a record has at most, see [cacheruntime.LogRecord].
-const (
-	maxSlots    = 2048
-	maxReleases = 256
-)
-
 // check tells why a record is none that may be appended.
 func check(record cacheruntime.LogRecord) error {
 	mark, none := record.Mark, cacheruntime.LogID{}
@@ -402,10 +396,10 @@ func check(record cacheruntime.LogRecord) error {
 	switch {
 	case record.ID == none:
 		return errors.New("a record without an id")
-	case len(record.Slots) > maxSlots || len(mark.Slots) > maxSlots:
-		return fmt.Errorf("%d slots, and %d marked: at most %d", len(record.Slots), len(mark.Slots), maxSlots)
-	case len(record.Release) > maxReleases:
-		return fmt.Errorf("%d releases: at most %d", len(record.Release), maxReleases)
+	case len(record.Slots) > cacheruntime.MaxLogSlots || len(mark.Slots) > cacheruntime.MaxLogSlots:
+		return fmt.Errorf("%d slots, and %d marked: at most %d", len(record.Slots), len(mark.Slots), cacheruntime.MaxLogSlots)
+	case len(record.Release) > cacheruntime.MaxLogReleases:
+		return fmt.Errorf("%d releases: at most %d", len(record.Release), cacheruntime.MaxLogReleases)
 	case mark.ID == none && (mark.Generation != 0 || mark.Slots != nil || mark.All || mark.Lease != 0):
 		return errors.New("a mark without an id")
 	case mark.ID != none && mark.Lease <= 0:

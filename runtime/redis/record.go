@@ -12,13 +12,14 @@ import (
 // What is in the log is bounded, so that nobody who writes into Redis can make a process
 // allocate what it does not have. The scripts get these bounds from here: see logScripts.
 const (
-	format      = 1       // of records, marks and the table
-	maxSlots    = 1 << 11 // of a record or a mark; with more it is of everything
-	maxReleases = 1 << 8  // of a record
-	maxMarks    = 1 << 14 // of a log
-	maxMarked   = 1 << 18 // slots of all marks of a log; beyond, a mark is of everything
-	maxRecords  = 1000    // of a reply, and one batch of 100 more
-	maxReply    = 1 << 20 // bytes, after which a reply has no more records
+	format      = 1 // of records, marks and the table, and what they can have: the next three
+	maxNumber   = cacheruntime.MaxLogNumber
+	maxSlots    = cacheruntime.MaxLogSlots    // of a record or a mark; with more it is of everything
+	maxReleases = cacheruntime.MaxLogReleases // of a record
+	maxMarks    = 1 << 14                     // of a log
+	maxMarked   = 1 << 18                     // slots of all marks of a log; beyond, a mark is of everything
+	maxRecords  = 1000                        // of a reply, and one batch of 100 more
+	maxReply    = 1 << 20                     // bytes, after which a reply has no more records
 
 	headerSize     = 144 // of the table
 	positionOffset = 16  // in it, of epoch, number and ID
@@ -32,7 +33,6 @@ const (
 	maxRecordSize = prefixSize + minBodySize + 4*maxSlots + idSize + markSize + 4*maxSlots + releaseSize*maxReleases
 
 	recordVersion = 1
-	maxNumber     = 1<<48 - 1
 
 	flagAll  = 1
 	flagMark = 2

@@ -561,14 +561,14 @@ var Table = []Mutant{
 	{
 		Name:    "predecessor-not-compared",
 		Rule:    "A record follows the one that it names.",
-		Patches: []weave.Patch{at("log.go", "case r.Number != l.at.Number+1, r.Previous != l.at.ID, r.Number > clockMask:", "case r.Number != l.at.Number+1, r.Number > clockMask:")},
+		Patches: []weave.Patch{at("log.go", "case r.Number != l.at.Number+1, r.Previous != l.at.ID, r.Number > MaxLogNumber:", "case r.Number != l.at.Number+1, r.Number > MaxLogNumber:")},
 		Package: Runtime,
 		Run:     "^(TestSharedForgedReplies)$",
 	},
 	{
 		Name:    "gap-applied",
 		Rule:    "There is no gap between records.",
-		Patches: []weave.Patch{at("log.go", "case r.Number != l.at.Number+1, r.Previous != l.at.ID, r.Number > clockMask:", "case r.Previous != l.at.ID, r.Number > clockMask:")},
+		Patches: []weave.Patch{at("log.go", "case r.Number != l.at.Number+1, r.Previous != l.at.ID, r.Number > MaxLogNumber:", "case r.Previous != l.at.ID, r.Number > MaxLogNumber:")},
 		Package: Runtime,
 		Run:     "^(TestSharedForgedReplies)$",
 	},
