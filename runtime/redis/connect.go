@@ -159,6 +159,9 @@ func newClient(ctx context.Context, option rueidis.ClientOption) (rueidis.Client
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 			// Not ours: the client limits how long a connection is made.
 			err = fmt.Errorf("%w (%v)", ErrTimeout, option.Dialer.Timeout)
+			if option.TLSConfig != nil { // a Redis without TLS waits for more of the handshake
+				err = fmt.Errorf("%w: TLSConfig is set: does the server speak TLS there?", err)
+			}
 		}
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -167,6 +168,9 @@ func (o *Options) clientOption(wrong func(string, ...any)) {
 	}
 	if len(o.InitAddress) == 0 {
 		wrong("InitAddress is missing: name a server, such as 127.0.0.1:6379, or give a Client")
+	}
+	if slices.Contains(o.InitAddress, "") {
+		wrong("InitAddress has an address that is empty: name a server, such as 127.0.0.1:6379")
 	}
 	c.InitAddress = append([]string(nil), o.InitAddress...) // the client may shuffle it
 	if c.ReplicaOnly {

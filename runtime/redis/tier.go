@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -140,8 +141,12 @@ func call[T any](ctx context.Context, t *Tier, limit time.Duration, f func(conte
 func (t *Tier) explain(doing string, err error) error {
 	reply, ok := rueidis.IsRedisErr(err)
 	if !ok {
-		if strings.Contains(err.Error(), "unknown message type") {
+		var wrong *net.AddrError
+		switch {
+		case strings.Contains(err.Error(), "unknown message type"):
 			err = fmt.Errorf("%w: is this a Redis, and one that does not want TLS?", err)
+		case errors.As(err, &wrong):
+			err = fmt.Errorf("%w: an address is host:port", err)
 		}
 		return fmt.Errorf("redis: %s: %w", doing, err)
 	}

@@ -32,6 +32,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"a control character": {func(o *Options) { o.Namespace = "a\x00" }, "visible"},
 		"not UTF-8":           {func(o *Options) { o.Namespace = "a\xff" }, "UTF-8"},
 		"no address":          {func(o *Options) { o.InitAddress = nil }, "InitAddress is missing"},
+		"an empty address":    {func(o *Options) { o.InitAddress = []string{""} }, "InitAddress has an address that is empty"},
 		"Timeout":             {func(o *Options) { o.Timeout = -1 }, "Timeout is -1ns"},
 		"a tiny Timeout":      {func(o *Options) { o.Timeout = 1 }, "at least 1ms, or 0 for 100ms"},
 		"LogTimeout":          {func(o *Options) { o.LogTimeout = -1 }, "LogTimeout is -1ns"},
@@ -143,16 +144,19 @@ func TestOpenTellsWhatItHasFound(t *testing.T) {
 	for name, test := range map[string]struct {
 		addresses []string
 		want      string // after the address
+		tls       *tls.Config
 	}{
-		"silence":         {[]string{listen(t, nil)}, "no answer in time (2s)"},
-		"another service": {[]string{listen(t, []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))}, "received unknown message type: 72: is this a Redis, and one that does not want TLS?"},
-		"a password":      {[]string{locked.Addr()}, "the server wants a password (NOAUTH): set Options.Password"},
+		"silence":         {[]string{listen(t, nil)}, "no answer in time (2s)", nil},
+		"no TLS":          {[]string{listen(t, nil)}, "no answer in time (2s): TLSConfig is set: does the server speak TLS there?", new(tls.Config)},
+		"another service": {[]string{listen(t, []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))}, "received unknown message type: 72: is this a Redis, and one that does not want TLS?", nil},
+		"a password":      {[]string{locked.Addr()}, "the server wants a password (NOAUTH): set Options.Password", nil},
 		"two servers": {[]string{redistest.Start(t).Addr(), redistest.Start(t).Addr()}, "This instance has cluster support disabled: " +
-			"several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; of a single server give one"},
+			"several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; of a single server give one", nil},
+		"a URL": {[]string{"redis://127.0.0.1:6379"}, "dial tcp: address redis://127.0.0.1:6379: too many colons in address: an address is host:port", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Open(t.Context(), Options{InitAddress: test.addresses, Namespace: "test"})
+			_, err := Open(t.Context(), Options{InitAddress: test.addresses, TLSConfig: test.tls, Namespace: "test"})
 			if want := "redis: connecting to " + strings.Join(test.addresses, ", ") + ": " + test.want; err == nil || err.Error() != want {
 				t.Errorf("%v, want %s", err, want)
 			}
