@@ -673,3 +673,16 @@ func TestSharedMisuse(t *testing.T) {
 		})
 	}
 }
+
+// Of two caches on one tier the second one is told, as by that of package redis.
+func TestSharedTierIsOfOneCache(t *testing.T) {
+	tier := cachetest.NewShared(t).Tier()
+	cachetest.New(t, cacheruntime.WithShared(tier))
+	second, err := cacheruntime.New(cacheruntime.WithShared(tier))
+	if err == nil || !strings.Contains(err.Error(), "one for each cache") {
+		t.Errorf("a second cache: %v", err)
+	}
+	if second != nil {
+		second.Close()
+	}
+}

@@ -21,6 +21,7 @@ type Tier struct {
 	down    chan struct{} // closed when the connection breaks
 	calls   map[string]int
 	running int
+	claimed bool
 	closed  bool
 }
 
@@ -358,6 +359,17 @@ func (t *Tier) Unlock(ctx context.Context, key, token string) error {
 		}
 		return true
 	}, none)
+}
+
+// Claim makes the tier a cache's own, which fails if it has been claimed or closed before.
+func (t *Tier) Claim() error {
+	t.shared.mu.Lock()
+	defer t.shared.mu.Unlock()
+	if t.claimed || t.closed {
+		return errors.New("cachetest: the tier is closed, or belongs to another cache already: make one for each cache")
+	}
+	t.claimed = true
+	return nil
 }
 
 // Close ends the use of the tier.
