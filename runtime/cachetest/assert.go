@@ -11,7 +11,7 @@ import (
 
 // readOutcomes are those that a call of a read can have.
 var readOutcomes = []cacheruntime.Outcome{
-	cacheruntime.Hit, cacheruntime.NegativeHit, cacheruntime.Stale, cacheruntime.Miss,
+	cacheruntime.Hit, cacheruntime.SharedHit, cacheruntime.NegativeHit, cacheruntime.Stale, cacheruntime.Miss,
 	cacheruntime.Joined, cacheruntime.Reloaded, cacheruntime.Skipped, cacheruntime.Bypassed,
 }
 
@@ -31,6 +31,13 @@ var readOutcomes = []cacheruntime.Outcome{
 func Hit(t testing.TB, trace *cacheruntime.Trace, calls ...string) {
 	t.Helper()
 	outcome(t, trace, cacheruntime.Hit, calls)
+}
+
+// SharedHit asserts that reads were answered with a value that another process had
+// loaded, from what processes share: see [Shared]. See [Hit] for which.
+func SharedHit(t testing.TB, trace *cacheruntime.Trace, calls ...string) {
+	t.Helper()
+	outcome(t, trace, cacheruntime.SharedHit, calls)
 }
 
 // NegativeHit asserts that reads were answered from the cache with an error or a

@@ -35,6 +35,27 @@ func sample(t *testing.T) *cacheruntime.Trace {
 	return trace
 }
 
+// A read that is answered from the shared tier is a read too.
+func TestAssertionsOnSharedHits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := cachetest.NewShared(t)
+		here := newRowReader(cachetest.New(t, cacheruntime.WithShared(shared.Tier())))
+		there := newRowReader(cachetest.New(t, cacheruntime.WithShared(shared.Tier())))
+		synctest.Wait()
+		here.row(t.Context(), 7)
+		synctest.Wait()
+		ctx, trace := cacheruntime.WithTrace(t.Context())
+		there.row(ctx, 7)
+		there.row(ctx, 8)
+		cachetest.SharedHit(t, trace, "Row(7)")
+		cachetest.Miss(t, trace, "Row(8)")
+		record(t, func(t testing.TB) { cachetest.Miss(t, trace) }).
+			expect(t, `1 of 2 reads not as wanted: outcome "miss"`, "\t> shared hit  Rows.Row(7)", "\t  miss  Rows.Row(8)")
+		record(t, func(t testing.TB) { cachetest.Hit(t, trace, "Row(7)") }).
+			expect(t, `1 of 1 reads not as wanted: outcome "hit"`, "\t> shared hit  Rows.Row(7)")
+	})
+}
+
 func TestAssertions(t *testing.T) {
 	trace := sample(t)
 	_, empty := cacheruntime.WithTrace(t.Context())
