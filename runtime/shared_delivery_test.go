@@ -287,3 +287,23 @@ func TestSharedManyReleases(t *testing.T) {
 		s.expectNoMarks()
 	})
 }
+
+// The trace of a transaction tells, as that of a write does, that others are not told yet.
+func TestSharedUndeliveredTransaction(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.join()
+		a.tier.Cut()
+		traced, trace := cacheruntime.WithTrace(t.Context())
+		ctx, tx := a.cache.Begin(traced)
+		if err := a.cache.Invalidate(ctx, rowTag(1)); err != nil && !errors.Is(err, cacheruntime.ErrUndelivered) {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(func() error { return nil }); err != nil {
+			t.Error(err)
+		}
+		events := trace.Events()
+		if len(events) == 0 || !errors.Is(events[len(events)-1].Err, cacheruntime.ErrUndelivered) {
+			t.Errorf("the end of the transaction is not traced with %v:\n%v", cacheruntime.ErrUndelivered, trace)
+		}
+	})
+}

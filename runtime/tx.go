@@ -153,9 +153,9 @@ func (t *Tx) End() {
 // finish ends the transaction and invalidates what is pending, after a commit was
 // tried or without one. It returns what is to be reloaded now.
 func (t *Tx) finish(cause Cause, marked *held, commit, committed bool) []reload {
-	p, left := t.end(&cause, marked, commit, committed)
+	p, left, undelivered := t.end(&cause, marked, commit, committed)
 	if commit || !left {
-		t.cache.tellEnd(t.ctx, t.trace, p, cause)
+		t.cache.tellEnd(t.ctx, t.trace, p, cause, undelivered)
 	}
 	if left {
 		return nil // to the outer one as well
@@ -167,7 +167,7 @@ func (t *Tx) finish(cause Cause, marked *held, commit, committed bool) []reload 
 // one, and invalidated unless that is enough. The outer one has collected the tags
 // already, unless it was committed again meanwhile, but not the rest. It all stays, in
 // case there is another commit, but for the reloads of one that succeeded.
-func (t *Tx) end(cause *Cause, marked *held, commit, committed bool) (p pending, left bool) {
+func (t *Tx) end(cause *Cause, marked *held, commit, committed bool) (p pending, left bool, undelivered error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pending.compact()
@@ -190,7 +190,7 @@ func (t *Tx) end(cause *Cause, marked *held, commit, committed bool) (p pending,
 		if p.ambiguous {
 			*cause = CauseAmbiguous // of this one, or of one within it
 		}
-		t.cache.apply(marks{p.slots, p.clear}, marked, *cause)
+		undelivered = t.cache.apply(marks{p.slots, p.clear}, marked, *cause)
 	}
 	// Not before: from here on reads with the context of the transaction are
 	// served from the cache, and may have seen its writes return.
@@ -201,11 +201,11 @@ func (t *Tx) end(cause *Cause, marked *held, commit, committed bool) (p pending,
 	if t.commits == 0 && (!t.failed || t.ending) {
 		t.ended.Store(true)
 	}
-	return p, left
+	return p, left, undelivered
 }
 
-// tellEnd tells of the end of a transaction.
-func (c *Cache) tellEnd(ctx context.Context, trace *Trace, p pending, cause Cause) {
+// tellEnd tells of the end of a transaction, and of why others are not told yet.
+func (c *Cache) tellEnd(ctx context.Context, trace *Trace, p pending, cause Cause, undelivered error) {
 	if p.clear {
 		c.byHand.note(ctx, 0, countClears, Event{Outcome: Invalidated, Cause: CauseClear})
 		if cause == CauseAmbiguous && len(p.slots) == 0 {
@@ -217,7 +217,7 @@ func (c *Cache) tellEnd(ctx context.Context, trace *Trace, p pending, cause Caus
 	}
 	c.tell(ctx, c.byHand, cause)
 	if trace != nil {
-		trace.add(Event{Outcome: Invalidated, Tags: p.names, Cause: cause})
+		trace.add(Event{Outcome: Invalidated, Tags: p.names, Cause: cause, Err: undelivered})
 	}
 }
 
