@@ -90,12 +90,28 @@ func holdsInTree(err error, condition func(error) bool) bool {
 	return false
 }
 
+// isRefusal reports whether an error says that something was refused, and nothing else.
+// What is joined with a refusal is of a call that was made.
+func isRefusal(err error) bool {
+	switch wrapper := err.(type) {
+	case interface{ Unwrap() error }:
+		return isRefusal(wrapper.Unwrap())
+	case interface{ Unwrap() []error }:
+		all := wrapper.Unwrap()
+		if slices.Contains(all, ErrRefused) {
+			return true // the rest is why
+		}
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !isRefusal(err) })
+	}
+	return err == ErrRefused
+}
+
 // inDoubt reports whether a write, or a commit, that returned the error may have
 // made its change, or may still make it. The context is the one it was given:
 // if that has ended the error may be of any kind, such as that of a driver which
 // lost a connection by it. So may it if the function that judges errors panics.
 func (c *Cache) inDoubt(ctx context.Context, err error) bool {
-	if err == nil || errors.Is(err, ErrRefused) {
+	if err == nil || isRefusal(err) {
 		return false // it was not begun
 	}
 	if ctx.Err() != nil {

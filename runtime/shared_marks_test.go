@@ -3,6 +3,7 @@ package cacheruntime_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -148,6 +149,37 @@ func TestSharedRefused(t *testing.T) {
 			b.expectHits(1)
 		}
 	})
+}
+
+// A write of which a part is in doubt is in doubt, even if another part of it was refused.
+func TestSharedDoubtAndRefusal(t *testing.T) {
+	refusal := fmt.Errorf("%w: unreachable", cacheruntime.ErrRefused)
+	for name, test := range map[string]struct {
+		err   error
+		marks int
+	}{
+		"refused":              {refusal, 0},
+		"refused twice":        {errors.Join(refusal, fmt.Errorf("again: %w", refusal)), 0},
+		"in doubt and refused": {fmt.Errorf("saving: %w", errors.Join(inDoubt, refusal)), 1},
+		"refused and in doubt": {errors.Join(refusal, inDoubt), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onSite(t, func(t *testing.T, s *site) {
+				a := s.join(cacheruntime.WithAmbiguousWrites(fullLease, nil))
+				a.expectHits(1)
+				a.mustBegin(1)(test.err)
+				if n := len(s.shared.Marks()); n != test.marks {
+					t.Errorf("there are %d marks, want %d", n, test.marks)
+				}
+				a.expect(1)
+				if test.marks > 0 {
+					s.grow(1)
+				}
+				pass(2 * fullLease)
+				a.expectHits(1)
+			})
+		})
+	}
 }
 
 // A write in doubt that lands later is not hidden by what was loaded in between, in any
