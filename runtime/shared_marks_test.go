@@ -182,6 +182,36 @@ func TestSharedDoubtAndRefusal(t *testing.T) {
 	}
 }
 
+// Processes do not try to end the marks that others have ended meanwhile.
+func TestSharedLeasesAreEndedOnce(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		var members []*member
+		for range 5 {
+			members = append(members, s.join(cacheruntime.WithAmbiguousWrites(bound, nil)))
+		}
+		const writes = 300
+		for id := range int64(writes) {
+			members[0].mustBegin(id)(inDoubt)
+		}
+		if n := len(s.shared.Marks()); n != writes {
+			t.Fatalf("there are %d marks, want %d", n, writes)
+		}
+		appends := 0
+		for _, m := range members {
+			appends -= m.tier.Calls("Append")
+			m.tier.SetFaults(cachetest.Faults{Request: only(late(2*time.Millisecond), "Append")})
+		}
+		pass(10 * bound)
+		for _, m := range members {
+			appends += m.tier.Calls("Append")
+		}
+		s.expectNoMarks()
+		if appends > writes*3/2 {
+			t.Errorf("%d marks were ended with %d records", writes, appends)
+		}
+	})
+}
+
 // A write in doubt that lands later is not hidden by what was loaded in between, in any
 // process.
 func TestSharedDoubt(t *testing.T) {

@@ -106,6 +106,9 @@ func (l *sharedLog) endLeases() error {
 	}
 	l.mu.Unlock()
 	for _, r := range ends {
+		if !l.isOutstanding(r.Release[0]) {
+			continue // what the others have ended since need not be tried
+		}
 		appended, err := l.append(r)
 		if err != nil {
 			return err
@@ -122,6 +125,14 @@ func (l *sharedLog) endLeases() error {
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// isOutstanding reports whether a mark is in the table, in the generation of its release.
+func (l *sharedLog) isOutstanding(release LogRelease) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.marks[release.ID]
+	return o != nil && o.Generation == release.Generation
 }
 
 // renews reports whether this process renews a mark. l.mu is held.
