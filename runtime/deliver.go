@@ -126,14 +126,21 @@ func (l *sharedLog) enqueue(stale, doubt marks, release []LogRelease, writes int
 func (l *sharedLog) deliver() error {
 	l.delivery <- struct{}{}
 	defer func() { <-l.delivery }()
-	for {
+	for split := false; ; {
 		l.mu.Lock()
 		q := l.queue
 		if q.writes == 0 && len(q.release) == 0 {
 			l.mu.Unlock()
 			return nil
 		}
-		l.queue, l.sending = undelivered{}, q // its marks stay
+		l.queue = undelivered{} // its marks stay
+		// A log that has no room for a mark is to be told all the same what is stale. The
+		// mark comes with the next record, which invalidates again.
+		if split = !split && q.doubt.any(); split {
+			l.enqueue(q.doubt, q.doubt, nil, q.writes)
+			q.doubt, q.writes = marks{}, 0
+		}
+		l.sending = q
 		l.mu.Unlock()
 		record := LogRecord{Slots: q.stale.slots, All: q.stale.all, Release: q.release}
 		if q.doubt.any() {

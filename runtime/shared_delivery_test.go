@@ -110,6 +110,55 @@ func TestSharedClose(t *testing.T) {
 	})
 }
 
+// A full log has no room for marks.
+type full struct {
+	*cachetest.Tier
+	ended atomic.Bool
+}
+
+var errFull = errors.New("no room for another mark")
+
+func (f *full) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	if record.Mark.ID != (cacheruntime.LogID{}) && !f.ended.Load() {
+		return cacheruntime.LogReply{}, errFull
+	}
+	return f.Tier.Append(ctx, from, record)
+}
+
+// What a log has no room to mark does not keep others from being told what is stale, by
+// the write in doubt and by those after it. It is marked as soon as there is room.
+func TestSharedWithoutRoomForMarks(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		log := new(full)
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { log.Tier = t; return log }
+		a := s.join(cacheruntime.WithAmbiguousWrites(fullLease, nil))
+		s.wrap = nil
+		b := s.join()
+		b.expectHits(1)
+		b.expectHits(2)
+		end := a.mustBegin(1)
+		s.grow(1)
+		end(inDoubt)
+		a.write(2)
+		pass(3 * bound)
+		b.expect(1)
+		b.expect(2)
+		if n := a.cache.Stats().Shared.Queued; n == 0 {
+			t.Error("nothing is left to be delivered, and there is no mark")
+		}
+		log.ended.Store(true)
+		pass(3 * bound)
+		a.expectDelivered()
+		if n := len(s.shared.Marks()); n != 1 {
+			t.Errorf("there are %d marks, want 1", n)
+		}
+		s.grow(1) // it lands
+		pass(2 * fullLease)
+		b.expectHits(1)
+		s.expectNoMarks()
+	})
+}
+
 // An impostor answers the next append in place of the log, which does not hear of it.
 type impostor struct {
 	*cachetest.Tier
