@@ -241,10 +241,18 @@ func (w *world) run() {
 		p.clients.Wait()
 	}
 	w.late.Wait()
-	processes := w.alive() // some have crashed
 	w.note("all works again")
 	w.hiccups = false
 	w.shared.Heal()
+	for len(w.alive()) == 0 { // all have crashed, and nobody is left to end their marks
+		w.open()
+		for _, p := range w.alive() {
+			p.stop()
+			p.clients.Wait()
+		}
+		w.late.Wait()
+	}
+	processes := w.alive() // some have crashed
 	for _, p := range processes {
 		p.tier.SetFaults(p.weather(cachetest.Faults{}))
 	}
