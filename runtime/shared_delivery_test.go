@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	cacheruntime "github.com/cachegen/cachegen/runtime"
@@ -44,6 +45,7 @@ func TestSharedUndeliveredMeanwhile(t *testing.T) {
 		b.expectHits(2)
 		a.tier.Cut()
 		a.write(1)
+		synctest.Wait() // or else it may be called before that is waited for
 		a.tier.SetFaults(cachetest.Faults{Request: only(late(bound/2), "Append")})
 		a.tier.Heal()
 		a.calls("Append")
@@ -76,6 +78,7 @@ func TestSharedCloseDuringADelivery(t *testing.T) {
 		b.expectHits(1)
 		a.tier.Cut()
 		a.write(1)
+		synctest.Wait() // or else it may be called before that is waited for
 		a.tier.SetFaults(cachetest.Faults{Request: only(late(bound/2), "Append")})
 		a.tier.Heal()
 		a.calls("Append")
