@@ -135,10 +135,11 @@ func (l *sharedLog) deliver() error {
 		}
 		l.queue = undelivered{} // its marks stay
 		// A log that has no room for a mark is to be told all the same what is stale. The
-		// mark comes with the next record, which invalidates again.
+		// mark comes with the next record, which invalidates again; so do the ends of those
+		// that it takes the place of, or there would be none in between.
 		if split = !split && q.doubt.any(); split {
-			l.enqueue(q.doubt, q.doubt, nil, q.writes)
-			q.doubt, q.writes = marks{}, 0
+			l.enqueue(q.doubt, q.doubt, q.release, q.writes)
+			q.doubt, q.release, q.writes = marks{}, nil, 0
 		}
 		l.sending = q
 		l.mu.Unlock()

@@ -182,6 +182,31 @@ func TestSharedDoubtAndRefusal(t *testing.T) {
 	}
 }
 
+// A guarded write that is in doubt is marked at all times, also if that is told later: the
+// mark of its lease comes with the end of the one that guarded it.
+func TestSharedDoubtTakesOver(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.joinGuarded()
+		end := a.mustBegin(1)
+		guard := s.shared.Marks()[0].ID
+		a.tier.Cut()
+		end(inDoubt)
+		a.tier.Heal()
+		pass(3 * bound)
+		a.expectDelivered()
+		for _, r := range s.shared.Records() {
+			for _, release := range r.Release {
+				if release.ID == guard && r.Mark.ID == (cacheruntime.LogID{}) {
+					t.Error("the guard is gone before there is another mark")
+				}
+			}
+		}
+		if n := len(s.shared.Marks()); n != 1 {
+			t.Errorf("there are %d marks, want that of the write in doubt", n)
+		}
+	})
+}
+
 // Processes do not try to end the marks that others have ended meanwhile.
 func TestSharedLeasesAreEndedOnce(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
