@@ -279,6 +279,32 @@ func TestNamedServer(t *testing.T) {
 	}
 }
 
+// Valkey does where there is no Redis, and one that is named instead of either.
+func TestFind(t *testing.T) {
+	t.Setenv(binary, "")
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	put := func(name string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	check := func(want string) {
+		t.Helper()
+		if got, err := find(); got != want || err != nil {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	check(put("valkey-server"))
+	check(put("redis-server"))
+	named := put("another")
+	t.Setenv(binary, named)
+	check(named)
+}
+
 // deserter starts a server and leaves it to itself.
 func deserter(io *ChildIO) {
 	s := Start(orphan{dir: io.Args[0]})

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -262,7 +263,7 @@ func (t *Tier) checkServers(ctx context.Context, c *clients) error {
 			if err := checkInfo(address, info); err != nil {
 				return err
 			}
-			if err := t.checkPermissions(ctx, address, node, infoField(info, "redis_mode") == "cluster"); err != nil {
+			if err := t.checkPermissions(ctx, address, node, inCluster(info)); err != nil {
 				return err
 			}
 		case refused(err):
@@ -298,6 +299,12 @@ func checkInfo(address, info string) error {
 			"set maxmemory-policy to volatile-lru or noeviction (entries have a TTL, the log has none)", address, policy)
 	}
 	return nil
+}
+
+// inCluster reports whether a server is a node of a cluster. Valkey has another name for the
+// field since 8.0.
+func inCluster(info string) bool {
+	return cmp.Or(infoField(info, "redis_mode"), infoField(info, "server_mode")) == "cluster"
 }
 
 // infoField returns a field of the reply of INFO.

@@ -72,4 +72,8 @@
 //
 // +readonly there if ClientOption.SendToReplicas is set, +select with [Options.SelectDB], and
 // +role with sentinels. [Open] names what is missing, of all but the last three.
+//
+// Without +client|setinfo, which is known since Redis 7.2, the client cannot tell the server
+// its name, and without the two of a cluster it cannot ask whether there is one. It goes
+// without, but each connection leaves a line in ACL LOG.
 package redis

@@ -247,6 +247,21 @@ func TestCheckInfo(t *testing.T) {
 	}
 }
 
+// TestCluster has what depends on it.
+func TestInCluster(t *testing.T) {
+	for info, want := range map[string]bool{
+		"redis_version:7.0.15\r\nredis_mode:cluster\r\n":                            true,
+		"redis_version:7.0.15\r\nredis_mode:standalone\r\n":                         false,
+		"redis_version:7.2.4\r\nvalkey_version:8.1.1\r\nserver_mode:cluster\r\n":    true,
+		"redis_version:7.2.4\r\nvalkey_version:8.1.1\r\nserver_mode:standalone\r\n": false,
+		"": false,
+	} {
+		if got := inCluster(info); got != want {
+			t.Errorf("%q: %t", info, got)
+		}
+	}
+}
+
 // exercise uses everything that a tier has.
 func exercise(t *testing.T, tier *Tier) {
 	t.Helper()

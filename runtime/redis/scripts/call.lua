@@ -1,11 +1,12 @@
 -- How all scripts call commands.
 
--- fail raises the error of a command, a table or, as pcall has it, a string. Redis does
--- not name a command that is refused.
+-- fail raises the error of a command, a table or, as pcall has it, a string. A command that
+-- is refused is named first: Redis 7.0 does not name it, and others have no code for that.
 local function fail(r, command)
   local text = type(r) == 'table' and r.err or r
-  if string.find(text, 'user executing the script', 1, true) then
-    error({err = 'NOPERM ' .. command .. ': ' .. string.gsub(text, '^%u+ ', '')})
+  local why, found = string.gsub(text, '^.*ACL failure in script: ', '')
+  if found > 0 or string.find(text, 'user executing the script', 1, true) then
+    error({err = 'NOPERM ' .. command .. ': ' .. string.gsub(why, '^%u+ ', '')})
   end
   error({err = text})
 end
