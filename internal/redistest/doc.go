@@ -1,6 +1,6 @@
 // Package redistest starts what tests need that several processes take part in: Redis
-// or Valkey servers, alone, as a replica or as a cluster; a proxy that loses, delays
-// and stalls what goes through it; and the test binary itself once more, as a child.
+// or Valkey servers, alone, as a replica, with a sentinel or as a cluster; a proxy that loses,
+// delays and stalls what goes through it; and the test binary itself once more, as a child.
 //
 //	server := redistest.Start(t)
 //	proxy := redistest.StartProxy(t, server.Addr())
@@ -9,7 +9,11 @@
 //	server.Pause()                 // SIGSTOP
 //
 // The binary is redis-server or else valkey-server, as found in PATH, or the one that
-// CACHEGEN_TEST_REDIS_SERVER names. Where there is none the test is skipped, unless
+// CACHEGEN_TEST_REDIS_SERVER names, by its path or as found in PATH:
+//
+//	CACHEGEN_TEST_REDIS_SERVER=valkey-server go test ./runtime/redis
+//
+// Redis 7.0 or newer will do, and Valkey. Where there is none the test is skipped, unless
 // CACHEGEN_TEST_REDIS=required, which makes it fail.
 //
 // Everything listens on 127.0.0.1 and ends with its test, whatever state it is in. On

@@ -27,11 +27,12 @@ const (
 
 // A Server is a Redis or Valkey server on the loopback interface.
 type Server struct {
-	t    testing.TB
-	path string
-	dir  string
-	port int
-	args []string
+	t        testing.TB
+	path     string
+	dir      string
+	port     int
+	args     []string
+	sentinel bool
 	*process
 }
 
@@ -45,6 +46,15 @@ type Server struct {
 // others can be added with ACL SETUSER.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	s := &Server{t: t, args: args}
+	s.launch()
+	return s
+}
+
+// launch starts a server for the first time.
+func (s *Server) launch() {
+	t := s.t
+	t.Helper()
 	path, err := find()
 	if err != nil {
 		if os.Getenv(mustHave) == "required" {
@@ -52,7 +62,7 @@ func Start(t testing.TB, args ...string) *Server {
 		}
 		t.Skip(err)
 	}
-	s := &Server{t: t, path: path, dir: t.TempDir(), args: args}
+	s.path, s.dir = path, t.TempDir()
 	t.Cleanup(s.end)
 	// Another process may take the port between the choice and the start.
 	for range 10 {
@@ -66,7 +76,6 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // find returns the path of the server's binary.
@@ -130,11 +139,16 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(s.path, append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no",
-		"--save", "", "--appendonly", "no",
-		"--repl-diskless-sync-delay", "0", // A replica need not wait for others to come.
-	}, s.args...)...)
+	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no"}
+	if s.sentinel {
+		if args, err = s.sentinelArgs(args); err != nil {
+			return err
+		}
+	} else {
+		args = append(args, "--save", "", "--appendonly", "no",
+			"--repl-diskless-sync-delay", "0") // A replica need not wait for others to come.
+	}
+	cmd := exec.Command(s.path, append(args, s.args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if s.process, err = start(cmd); err != nil {
 		return err

@@ -1,0 +1,57 @@
+package redistest
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// StartSentinel starts a sentinel that watches a primary under a name, alone: its quorum is
+// 1. It returns when it knows of that many replicas. A primary that does not answer for half
+// a second is taken to be down, and one of the replicas is promoted, which takes a second or
+// two and ends its connections. The old primary becomes a replica some twenty seconds after
+// it has come back.
+//
+// A sentinel tells clients the addresses of the servers themselves; see [StartCluster] for
+// what that means with a [Proxy]. It leaves alone replicas that follow the primary through
+// one.
+func StartSentinel(t testing.TB, name string, primary *Server, replicas int) *Server {
+	t.Helper()
+	s := &Server{t: t, sentinel: true}
+	s.launch()
+	s.Do("SENTINEL", "MONITOR", name, "127.0.0.1", strconv.Itoa(primary.port), "1")
+	s.Do("SENTINEL", "SET", name, "down-after-milliseconds", "500",
+		// That long it lets a replica follow another than the primary, as through a proxy.
+		"failover-timeout", strconv.FormatInt(time.Minute.Milliseconds(), 10))
+	// It asks the primary for its replicas every ten seconds, from the beginning.
+	Until(t, "the sentinel knows of all replicas", func() bool {
+		known, ok := s.Do("SENTINEL", "REPLICAS", name).([]any)
+		return ok && len(known) == replicas
+	})
+	return s
+}
+
+// Primary returns the address of what a sentinel takes for the primary of that name.
+func (s *Server) Primary(name string) string {
+	s.t.Helper()
+	reply, ok := s.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name).([]any)
+	if !ok || len(reply) != 2 {
+		s.t.Fatalf("%s: the sentinel has no primary %q: %v", s.Addr(), name, reply)
+	}
+	return net.JoinHostPort(reply[0].(string), reply[1].(string))
+}
+
+// sentinelArgs returns the arguments of a sentinel. It keeps what it knows in a file, which
+// has to be there.
+func (s *Server) sentinelArgs(args []string) ([]string, error) {
+	name := filepath.Join(s.dir, "sentinel.conf")
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat([]string{name, "--sentinel"}, args), file.Close()
+}
