@@ -27,22 +27,34 @@ func StartSentinel(t testing.TB, name string, primary *Server, replicas int) *Se
 	s.Do("SENTINEL", "SET", name, "down-after-milliseconds", "500",
 		// That long it lets a replica follow another than the primary, as through a proxy.
 		"failover-timeout", strconv.FormatInt(time.Minute.Milliseconds(), 10))
-	// It asks the primary for its replicas every ten seconds, from the beginning.
 	Until(t, "the sentinel knows of all replicas", func() bool {
-		known, ok := s.Do("SENTINEL", "REPLICAS", name).([]any)
-		return ok && len(known) == replicas
+		known, _ := s.Do("SENTINEL", "REPLICAS", name).([]any)
+		return len(known) == replicas && !slices.ContainsFunc(known, func(replica any) bool {
+			list, _ := replica.([]any)
+			return properties(list)["master-link-status"] != "ok" // else it would not promote it
+		})
 	})
 	return s
 }
 
-// Primary returns the address of what a sentinel takes for the primary of that name.
+// Primary returns the address of what a sentinel takes for the primary of that name. It
+// changes when a failover has ended, of which clients have been told by then.
 func (s *Server) Primary(name string) string {
 	s.t.Helper()
-	reply, ok := s.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name).([]any)
-	if !ok || len(reply) != 2 {
-		s.t.Fatalf("%s: the sentinel has no primary %q: %v", s.Addr(), name, reply)
+	reply, _ := s.Do("SENTINEL", "MASTER", name).([]any)
+	of := properties(reply)
+	host, _ := of["ip"].(string)
+	port, _ := of["port"].(string)
+	return net.JoinHostPort(host, port)
+}
+
+// properties returns a list of names and values in turn.
+func properties(list []any) map[any]any {
+	m := make(map[any]any)
+	for pair := range slices.Chunk(list, 2) {
+		m[pair[0]] = pair[len(pair)-1]
 	}
-	return net.JoinHostPort(reply[0].(string), reply[1].(string))
+	return m
 }
 
 // sentinelArgs returns the arguments of a sentinel. It keeps what it knows in a file, which

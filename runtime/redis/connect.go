@@ -222,13 +222,18 @@ func (d *dialer) keep() {
 }
 
 // unreachable reports whether an error says that nobody has answered, or that who has is not
-// ready, which both mend themselves. What else there is somebody has to mend.
-func unreachable(err error) bool {
+// ready, which both mend themselves; with sentinels, also whether it is of a primary that has
+// been demoted. What else there is somebody has to mend.
+func unreachable(err error, sentinels bool) bool {
 	var reply *rueidis.RedisError
 	if errors.As(err, &reply) {
 		code, rest, _ := strings.Cut(reply.Error(), " ")
 		return slices.Contains([]string{"LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS"}, code) ||
-			strings.HasPrefix(rest, "max number of clients reached")
+			strings.HasPrefix(rest, "max number of clients reached") ||
+			sentinels && (code == "READONLY" || code == "CGREPLICA")
+	}
+	if sentinels && slices.Contains(notReady, cause(err).Error()) {
+		return true
 	}
 	var wrong *net.AddrError
 	var failed *net.OpError
@@ -244,6 +249,18 @@ func unreachable(err error) bool {
 		}
 	}
 	return false
+}
+
+// notReady are what the client says of servers that sentinels have told it. It has no values
+// for them.
+var notReady = []string{"the redis role is not master", "the redis role is not slave", "not enough ready replicas"}
+
+// cause returns what an error wraps, and that, and so on.
+func cause(err error) error {
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		err = next
+	}
+	return err
 }
 
 // checkServers checks what can be known of the servers before they are needed.

@@ -152,8 +152,10 @@ func TestUnreachable(t *testing.T) {
 		{rueidis.ErrNoSendToReplicas, false},
 		{errors.New("anything else"), false},
 	} {
-		if got := unreachable(fmt.Errorf("redis: connecting: %w", test.err)); got != test.want {
-			t.Errorf("%v: %t", test.err, got)
+		for _, sentinels := range []bool{false, true} {
+			if got := unreachable(fmt.Errorf("redis: connecting: %w", test.err), sentinels); got != test.want {
+				t.Errorf("%v, sentinels %t: %t", test.err, sentinels, got)
+			}
 		}
 	}
 }
@@ -407,7 +409,7 @@ func TestDialer(t *testing.T) {
 		d := &dialer{ctx: t.Context(), option: test.option}
 		conn, err := d.dial(t.Context(), server.Listener.Addr().String(), new(net.Dialer), test.config)
 		if err != nil {
-			if test.want == "" || !strings.Contains(err.Error(), test.want) || unreachable(err) {
+			if test.want == "" || !strings.Contains(err.Error(), test.want) || unreachable(err, false) {
 				t.Errorf("%s: %v, want %q", name, err, test.want)
 			}
 			continue

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,7 +19,8 @@ import (
 // InitAddress or Client.
 type Options struct {
 	// InitAddress are the addresses, host:port, of one server, of some of a cluster, or
-	// of sentinels, if ClientOption.Sentinel names a MasterSet.
+	// of sentinels, if ClientOption.Sentinel names a MasterSet. Sentinels have a user, a
+	// password and a TLSConfig of their own there, and none by default.
 	InitAddress []string
 	// Username and Password are those of a user of the servers' ACL; see the package
 	// comment for what it must be allowed. Both are empty by default.
@@ -33,12 +35,16 @@ type Options struct {
 	// of Options must be given there only. Client-side caching is always disabled, as
 	// nothing here uses it; whatever SendToReplicas says, replicas are asked for entries
 	// alone. Dialer.Timeout is twice, ConnWriteTimeout three times LogTimeout by default.
+	// With sentinels, which tell of a failover, Sentinel.Dialer has by default the timeout
+	// and interval of Dialer, and Sentinel.TopologyRefreshInterval is 5 s, after which they
+	// are asked whether there was one.
 	ClientOption rueidis.ClientOption
 
 	// Client is a client of the application's own, in place of all the above. It must not
 	// be closed before the tier, and is not closed by it. If it sends commands to replicas,
 	// those that are not read-only must not be among them. The log waits behind whatever
-	// else is sent by it: a tier without one makes two, one of which is for the log alone.
+	// else is sent by it: a tier without one makes two, one of which is for the log alone. With
+	// sentinels give it a Sentinel.TopologyRefreshInterval: without, a failover may escape it.
 	Client rueidis.Client
 
 	// RetryOnFailedConnect makes Open succeed if no server can be reached. Then all methods
@@ -46,7 +52,8 @@ type Options struct {
 	// other outage, until one of them finds that the servers can be reached and pass the
 	// checks of Open. A call waits no longer for that than for an answer: Timeout or
 	// LogTimeout. What a server has answered is an error of Open all the same, as are wrong
-	// options. The default is an error, as an address that is wrong should be noticed.
+	// options; only that it is not ready, or is not the primary that sentinels say it is, is
+	// none. The default is an error, as an address that is wrong should be noticed.
 	RetryOnFailedConnect bool
 
 	// Namespace tells apart what shares a Redis: up to 64 bytes of visible characters
@@ -88,6 +95,8 @@ const (
 	mostMaxEntryBytes    = 256 << 20
 	defaultMaxTTL        = 24 * time.Hour
 	maxNamespaceBytes    = 64
+
+	defaultRefreshInterval = 5 * time.Second
 )
 
 // check fills in the defaults, and reports everything that is wrong.
@@ -152,6 +161,11 @@ func (o *Options) noConnection() bool {
 		c.Sentinel.MasterSet == "" && c.AuthCredentialsFn == nil && c.SendToReplicas == nil
 }
 
+// sentinels reports whether sentinels say where the primary is.
+func (o *Options) sentinels() bool {
+	return o.ClientOption.Sentinel.MasterSet != "" || o.Client != nil && o.Client.Mode() == rueidis.ClientModeSentinel
+}
+
 // clientOption puts together what the client is told.
 func (o *Options) clientOption(wrong func(string, ...any)) {
 	c := &o.ClientOption
@@ -186,6 +200,13 @@ func (o *Options) clientOption(wrong func(string, ...any)) {
 	}
 	if c.ConnWriteTimeout == 0 {
 		c.ConnWriteTimeout = 3 * o.LogTimeout
+	}
+	if s := &c.Sentinel; s.MasterSet != "" {
+		// The client itself would wait for ever, would not look whether a sentinel is still
+		// there, and would stay with a primary that was demoted if it missed the message.
+		s.Dialer.Timeout = cmp.Or(s.Dialer.Timeout, c.Dialer.Timeout)
+		s.Dialer.KeepAlive = cmp.Or(s.Dialer.KeepAlive, c.Dialer.KeepAlive, rueidis.DefaultTCPKeepAlive)
+		s.TopologyRefreshInterval = cmp.Or(s.TopologyRefreshInterval, defaultRefreshInterval)
 	}
 }
 

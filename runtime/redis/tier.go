@@ -64,7 +64,7 @@ func Open(ctx context.Context, options Options) (*Tier, error) {
 	t.keys = []string{key + "log", key + "table", key + "marks"}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	_, err := t.connected(ctx, math.MaxInt64)
-	if err == nil || options.RetryOnFailedConnect && unreachable(err) {
+	if err == nil || options.RetryOnFailedConnect && unreachable(err, options.sentinels()) {
 		return t, nil
 	}
 	return nil, errors.Join(err, t.Close())

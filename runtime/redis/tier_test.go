@@ -81,6 +81,34 @@ func TestOptionsReachTheClient(t *testing.T) {
 	}
 }
 
+// Sentinels are waited for no longer than servers, and asked now and then.
+func TestOptionsOfSentinels(t *testing.T) {
+	of := func(option rueidis.ClientOption) rueidis.SentinelOption {
+		t.Helper()
+		o := Options{InitAddress: []string{"a"}, Namespace: "n", LogTimeout: time.Minute, ClientOption: option}
+		if err := o.check(); err != nil {
+			t.Fatal(err)
+		}
+		return o.ClientOption.Sentinel
+	}
+	var option rueidis.ClientOption
+	if got := of(option); got.Dialer.Timeout != 0 || got.TopologyRefreshInterval != 0 {
+		t.Errorf("without sentinels: %+v", got)
+	}
+	option.Sentinel.MasterSet = "s"
+	if got := of(option); got.Dialer.Timeout != 2*time.Minute || got.Dialer.KeepAlive != time.Second || got.TopologyRefreshInterval != 5*time.Second {
+		t.Errorf("by default: %+v", got)
+	}
+	option.Dialer.Timeout, option.Dialer.KeepAlive = 1, 2
+	if got := of(option); got.Dialer.Timeout != 1 || got.Dialer.KeepAlive != 2 {
+		t.Errorf("as the servers: %+v", got)
+	}
+	option.Sentinel.Dialer.Timeout, option.Sentinel.Dialer.KeepAlive, option.Sentinel.TopologyRefreshInterval = 3, 4, 5
+	if got := of(option); got.Dialer.Timeout != 3 || got.Dialer.KeepAlive != 4 || got.TopologyRefreshInterval != 5 {
+		t.Errorf("as told: %+v", got)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"allkeys-lru", "allkeys-lfu", "allkeys-random"} {
