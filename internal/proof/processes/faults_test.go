@@ -204,6 +204,51 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// The primary is killed, and a sentinel promotes a replica that had fallen behind, as it tells
+// the processes: nothing stale is read. One that is started then asks it, too.
+func TestSentinelFailover(t *testing.T) {
+	for _, guard := range []time.Duration{0, time.Second} {
+		t.Run(fmt.Sprint("guard ", guard), func(t *testing.T) {
+			t.Parallel()
+			const masterSet = "blog"
+			primary := redistest.Start(t)
+			replication := redistest.StartProxy(t, primary.Addr())
+			replica := redistest.Start(t)
+			replica.Follow(replication.Addr())
+			sentinel := redistest.StartSentinel(t, masterSet, primary, 1)
+			s := settings{Bound: 200 * time.Millisecond, Timeout: shortTimeout, Guard: guard, LosesData: true, MasterSet: masterSet}
+			if guard > 0 {
+				s.Bound = 0
+			}
+			w := newWorld(t, 10, s)
+			processes := w.startAll(3, sentinel.Addr())
+			w.awaitRecovery(processes...)
+			before := processes[0].epochs()
+			traffic := w.traffic(seed(t), processes...)
+			traffic.flow()
+			replica.CatchUp(primary)
+			replication.Block(redistest.Both)
+			traffic.letRun(300 * time.Millisecond)
+			w.until("the replica has fallen behind", func() bool {
+				return primary.Info("master_repl_offset") != replica.Info("slave_repl_offset")
+			})
+			primary.Kill()
+			w.until("the replica is promoted", func() bool { return sentinel.Primary(masterSet) == replica.Addr() })
+			traffic.letRun(500 * time.Millisecond)
+			// Empty, and a primary until the sentinel makes it a replica: nobody asks it.
+			primary.Restart()
+			newcomer := w.start(sentinel.Addr())
+			traffic.join(newcomer)
+			traffic.letRun(500 * time.Millisecond)
+			traffic.stop()
+			w.awaitRecovery(append(processes, newcomer)...)
+			if after := processes[0].epochs(); after == before {
+				t.Errorf("%d epochs, as before", after)
+			}
+		})
+	}
+}
+
 // Redis comes back with what it had before a write, by a restart or a failover, and no
 // process is left that knows of the write: one that is started sees it all the same, as the
 // entries that Redis has are of an epoch that has ended.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/cachegen/cachegen/internal/redistest"
 	cacheruntime "github.com/cachegen/cachegen/runtime"
 	"github.com/cachegen/cachegen/runtime/redis"
@@ -33,6 +35,7 @@ func TestMain(m *testing.M) {
 type settings struct {
 	Number    int // of the process
 	Redis     []string
+	MasterSet string // what sentinels call it, if Redis is their addresses
 	Database  string
 	Bound     time.Duration // D
 	Guard     time.Duration // lease of guarded writes
@@ -102,9 +105,12 @@ func runProcess(io *redistest.ChildIO) {
 func openTier(s settings) *redis.Tier {
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
+	var client rueidis.ClientOption
+	client.Sentinel.MasterSet = s.MasterSet
 	for {
 		tier, err := redis.Open(ctx, redis.Options{
 			InitAddress: s.Redis, Namespace: namespace, LogLength: s.LogLength, Timeout: s.Timeout, LogTimeout: s.Timeout,
+			ClientOption: client,
 		})
 		if err == nil {
 			return tier
