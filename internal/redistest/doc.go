@@ -1,6 +1,6 @@
 // Package redistest starts what tests need that several processes take part in: Redis
-// or Valkey servers, alone, as a replica, with a sentinel or as a cluster; a proxy that loses,
-// delays and stalls what goes through it; and the test binary itself once more, as a child.
+// or Valkey servers, alone, with TLS, as a replica, with a sentinel or as a cluster; a proxy that
+// loses, delays and stalls what goes through it; and the test binary itself once more, as a child.
 //
 //	server := redistest.Start(t)
 //	proxy := redistest.StartProxy(t, server.Addr())

@@ -33,6 +33,7 @@ type Server struct {
 	port     int
 	args     []string
 	sentinel bool
+	tls      *certificates // nil if it does not take TLS
 	*process
 }
 
@@ -147,6 +148,9 @@ func (s *Server) start() error {
 	} else {
 		args = append(args, "--save", "", "--appendonly", "no",
 			"--repl-diskless-sync-delay", "0") // A replica need not wait for others to come.
+	}
+	if s.tls != nil {
+		args = append(args, s.tls.args(s.tlsPort())...)
 	}
 	cmd := exec.Command(s.path, append(args, s.args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
