@@ -160,11 +160,8 @@ func newClient(ctx context.Context, option rueidis.ClientOption) (rueidis.Client
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 			// Not ours: the client limits how long a connection is made.
 			err = fmt.Errorf("%w (%v)", ErrTimeout, option.Dialer.Timeout)
-			if option.TLSConfig != nil { // a Redis without TLS waits for more of the handshake
-				err = fmt.Errorf("%w: TLSConfig is set: does the server speak TLS there?", err)
-			}
 		}
-		return nil, err
+		return nil, d.explain(err)
 	}
 	d.keep()
 	return client, nil
@@ -179,6 +176,27 @@ type dialer struct {
 	mu    sync.Mutex
 	kept  bool          // the client is there, and closes its connections itself
 	stops []func() bool // each keeps a connection from being closed
+	doubt string        // what to ask if the last connection ends before it was of use
+}
+
+// What a server may have against a connection. It mostly hangs up without a word, or waits
+// for the rest of what it takes for a command.
+const (
+	wantsTLS         = "does the server want TLS?"
+	takesTLS         = "does the server take TLS?"
+	wantsCertificate = "does the server want a certificate of the client, or another one?"
+)
+
+// explain asks what may be the reason of an error.
+func (d *dialer) explain(err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var failed *net.OpError
+	ended := errors.Is(err, io.EOF) || errors.As(err, &failed) && (failed.Op == "read" || failed.Op == "write")
+	if d.doubt != "" && ended || d.doubt == takesTLS && errors.Is(err, ErrTimeout) {
+		return fmt.Errorf("%w: %s", err, d.doubt)
+	}
+	return err
 }
 
 func (d *dialer) dial(ctx context.Context, address string, by *net.Dialer, config *tls.Config) (net.Conn, error) {
@@ -186,11 +204,22 @@ func (d *dialer) dial(ctx context.Context, address string, by *net.Dialer, confi
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()
 	conn, err := d.dialAs(ctx, address, by, config)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var failed *net.OpError
+	switch {
+	case err != nil && errors.As(err, &failed) && failed.Op == "dial", d.option.DialFn != nil, d.option.DialCtxFn != nil:
+		d.doubt = ""
+	case err != nil:
+		d.doubt = takesTLS // the handshake has failed
+	case config != nil:
+		d.doubt = wantsCertificate
+	default:
+		d.doubt = wantsTLS
+	}
 	if err != nil {
 		return nil, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if !d.kept {
 		d.stops = append(d.stops, context.AfterFunc(d.ctx, func() { conn.Close() }))
 	}
