@@ -1,5 +1,6 @@
 // Package redis keeps what the caches of several processes share in Redis, version 7.0
-// or newer, or in Valkey: the log of invalidations, and entries.
+// or newer, or in Valkey: the log of invalidations, and entries. It is tested with Redis 7.0
+// and 8.0 and with Valkey 8.1, alone, with replicas and sentinels, and as clusters.
 //
 //	tier, err := redis.Open(ctx, redis.Options{
 //		InitAddress: []string{"127.0.0.1:6379"},
