@@ -18,9 +18,17 @@ func TestSentinel(t *testing.T) {
 		return err == nil && sentinel.Primary(name) == replica.Addr()
 	})
 
+	// The other way round, with what has come back.
+	primary.Restart()
+	primary.Follow(replica.Addr())
+	sentinel.FailOver(name)
+	if got := sentinel.Primary(name); got != primary.Addr() {
+		t.Errorf("the primary is %s, want %s", got, primary.Addr())
+	}
+
 	// It knows after a restart what it has been told.
 	sentinel.Restart()
-	if got := sentinel.Primary(name); got != replica.Addr() {
-		t.Errorf("the primary is %s, want %s", got, replica.Addr())
+	if got := sentinel.Primary(name); got != primary.Addr() {
+		t.Errorf("the primary is %s, want %s", got, primary.Addr())
 	}
 }

@@ -233,7 +233,7 @@ func TestSentinelFailover(t *testing.T) {
 				return primary.Info("master_repl_offset") != replica.Info("slave_repl_offset")
 			})
 			primary.Kill()
-			w.until("the replica is promoted", func() bool { return sentinel.Primary(masterSet) == replica.Addr() })
+			sentinel.FailOver(masterSet)
 			traffic.letRun(500 * time.Millisecond)
 			// Empty, and a primary until the sentinel makes it a replica: nobody asks it.
 			primary.Restart()
