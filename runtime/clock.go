@@ -213,11 +213,24 @@ func (t *table) unmark(m marks, clock uint64) {
 // remark replaces some marks by others, of which what both have keeps its marks.
 // What the marks were on is as it was, but for them.
 func (t *table) remark(old, next marks) {
-	t.mark(next.slots)
-	if next.all {
+	t.mark(without(next.slots, old.slots))
+	if next.all && !old.all {
 		t.markAll()
 	}
-	t.unmark(old, 0)
+	t.unmark(marks{slots: without(old.slots, next.slots), all: old.all && !next.all}, 0)
+}
+
+// without returns those slots that are not among others. Both are distinct and sorted.
+func without(slots, others []uint32) (rest []uint32) {
+	for _, slot := range slots {
+		for len(others) > 0 && others[0] < slot {
+			others = others[1:]
+		}
+		if len(others) == 0 || others[0] != slot {
+			rest = append(rest, slot)
+		}
+	}
+	return rest
 }
 
 // raise lifts the clock of a word, never lowers it, and keeps its marks.

@@ -175,7 +175,7 @@ func TestOpenTellsWhatItHasFound(t *testing.T) {
 		tls       *tls.Config
 	}{
 		"silence":         {[]string{listen(t, nil)}, "no answer in time (2s)", nil},
-		"no TLS":          {[]string{listen(t, nil)}, "no answer in time (2s): TLSConfig is set: does the server speak TLS there?", new(tls.Config)},
+		"no TLS":          {[]string{listen(t, nil)}, "no answer in time (2s): does the server take TLS?", new(tls.Config)},
 		"another service": {[]string{listen(t, []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))}, "received unknown message type: 72: is this a Redis, and one that does not want TLS?", nil},
 		"a password":      {[]string{locked.Addr()}, "the server wants a password (NOAUTH): set Options.Password", nil},
 		"two servers": {[]string{redistest.Start(t).Addr(), redistest.Start(t).Addr()}, "This instance has cluster support disabled: " +
