@@ -201,10 +201,14 @@ type problemLog struct {
 	logger *slog.Logger // nil: slog.Default
 	mu     sync.Mutex
 	last   map[string]time.Time // by message
+	anew   map[string]bool      // messages of which there is more to say
 }
 
-// problemInterval is how long a message is not repeated.
-const problemInterval = time.Minute
+// How long a message is not repeated, and how long if there is more to say.
+const (
+	problemInterval = time.Minute
+	problemPause    = 5 * time.Second
+)
 
 // report logs a problem, and reports whether it did.
 func (p *problemLog) report(message, repository, method string, err error) (logged bool) {
@@ -229,13 +233,29 @@ func (p *problemLog) warn(message string) {
 // isOver logs that a problem is over that was logged.
 func (p *problemLog) isOver(message string) { p.log().Info("cachegen: " + message) }
 
+// hasChanged lets a message be repeated soon: the problem has another reason, or was over
+// meanwhile.
+func (p *problemLog) hasChanged(message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.anew == nil {
+		p.anew = map[string]bool{}
+	}
+	p.anew[message] = true
+}
+
 func (p *problemLog) isDue(message string) bool {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if last, seen := p.last[message]; seen && now.Sub(last) < problemInterval {
+	interval := problemInterval
+	if p.anew[message] {
+		interval = problemPause
+	}
+	if last, seen := p.last[message]; seen && now.Sub(last) < interval {
 		return false
 	}
+	delete(p.anew, message)
 	if p.last == nil {
 		p.last = map[string]time.Time{}
 	}

@@ -102,7 +102,12 @@ func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 		if err := l.shared.Wait(l.ctx, from); err != nil {
 			if l.ctx.Err() == nil {
 				l.counts.failures.Add(1)
-				l.cache.problems.report(fmt.Sprintf("nothing wakes this process up when others invalidate; it asks every %v", l.interval()), "", "", err)
+				l.mu.Lock()
+				down := l.down != nil
+				l.mu.Unlock()
+				if !down { // else there is worse to be told
+					l.cache.problems.report(fmt.Sprintf("nothing wakes this process up when others invalidate; it asks every %v", l.interval().Round(time.Millisecond)), "", "", err)
+				}
 			}
 			select {
 			case <-time.After(maxRetry):
@@ -113,16 +118,24 @@ func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 	}
 }
 
-// report logs what keeps the log from being followed, and when that is over.
+const cannotFollow = "the log that processes share cannot be followed; without it reads go to the repository"
+
+// report logs what keeps the log from being followed, also when that changes, and when it
+// is over.
 func (l *sharedLog) report(err error) {
+	problems := &l.cache.problems
 	switch {
 	case l.ctx.Err() != nil:
 	case err != nil:
-		logged := l.cache.problems.report("the log that processes share cannot be followed; without it reads go to the repository", "", "", err)
+		if reason := err.Error(); reason != l.reason {
+			l.reason = reason
+			problems.hasChanged(cannotFollow)
+		}
+		logged := problems.report(cannotFollow, "", "", err)
 		l.complained = l.complained || logged
 	case l.complained:
-		l.complained = false
-		l.cache.problems.isOver("the log that processes share is followed again, and has been told what was queued")
+		l.complained, l.reason = false, ""
+		problems.isOver("the log that processes share is followed again, and has been told what was queued")
 	}
 }
 

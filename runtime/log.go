@@ -32,7 +32,8 @@ type sharedLog struct {
 	calls  sync.WaitGroup // of shared's methods, and goroutines
 	counts sharedCounts
 
-	complained bool // the follower's: it has logged that it cannot follow
+	complained bool   // the follower's: it has logged that it cannot follow
+	reason     string // why it could not last
 
 	mu sync.Mutex
 

@@ -78,6 +78,8 @@ func (o *recounter) Observe(_ context.Context, e Event) {
 		c.Overtaken++
 	case Marked:
 		c.Marks++
+	case Refused:
+		c.Refused++
 	case StoreFailed:
 		c.StoreErrors++
 	case Undecodable:

@@ -1,9 +1,12 @@
 package cacheruntime_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -526,5 +529,39 @@ func TestSharedAnswerAboutAnotherTable(t *testing.T) {
 			t.Fatalf("%+v, want epoch %x", stats, epoch)
 		}
 		a.expect(1)
+	})
+}
+
+// What is logged says how things are: that the log cannot be followed also if it could be
+// meanwhile, and if the reason is another one by now.
+func TestSharedOutagesAreLogged(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		var log bytes.Buffer
+		a := s.join(cacheruntime.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		logged := func(what string) bool {
+			synctest.Wait()
+			defer log.Reset()
+			return strings.Contains(log.String(), what)
+		}
+		const cannot, again = "cannot be followed", "is followed again"
+		a.tier.Cut()
+		if pass(10 * bound); !logged(cannot) {
+			t.Error("an outage is not logged")
+		}
+		if pass(10 * bound); logged(cannot) {
+			t.Error("it is logged again, and nothing has changed")
+		}
+		a.tier.Heal()
+		if pass(10 * bound); !logged(again) {
+			t.Error("its end is not logged")
+		}
+		a.tier.SetFaults(cachetest.Faults{Request: only(broken, "Prove", "Snapshot", "Append")})
+		if pass(10 * bound); !logged(cannot) {
+			t.Error("the next outage is not logged")
+		}
+		a.tier.SetFaults(cachetest.Faults{Request: only(lost, "Prove", "Snapshot", "Append")})
+		if pass(10 * bound); !logged(cannot) {
+			t.Error("another reason is not logged")
+		}
 	})
 }

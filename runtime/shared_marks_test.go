@@ -148,6 +148,39 @@ func TestSharedRefused(t *testing.T) {
 			}
 			b.expectHits(1)
 		}
+		if n := a.cache.Stats().Refused; n != 4 {
+			t.Errorf("%d refusals are counted, want 4", n)
+		}
+	})
+}
+
+// A refusal is in the trace of its context, of a write and of a commit.
+func TestSharedRefusalIsTraced(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.joinGuarded()
+		ctx, trace := cacheruntime.WithTrace(t.Context())
+		tx, end := a.cache.Begin(ctx)
+		if _, _, err := a.update.Begin(tx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(1)) }); err != nil {
+			t.Fatal(err)
+		}
+		a.tier.Cut()
+		if err := end.Commit(func() error { t.Error("it is made"); return nil }); !errors.Is(err, cacheruntime.ErrRefused) {
+			t.Error(err)
+		}
+		_, _, err := a.update.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(1)) })
+		if !errors.Is(err, cacheruntime.ErrRefused) {
+			t.Error(err)
+		}
+		events := trace.Events()
+		if len(events) != 2 {
+			t.Fatalf("events:\n%v", trace)
+		}
+		for _, e := range events {
+			if e.Outcome != cacheruntime.Refused || !errors.Is(e.Err, cacheruntime.ErrRefused) {
+				t.Errorf("want a refusal: %v", e)
+			}
+		}
+		end.End()
 	})
 }
 

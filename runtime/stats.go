@@ -39,6 +39,7 @@ type Counts struct {
 	Undecodable   uint64        // entries that were damaged
 	Unencodable   uint64        // results that could not be encoded
 	Undecided     uint64        // results whose tags, lifetime or condition could not be evaluated
+	Refused       uint64        // guarded writes and commits that were not begun: see [ErrRefused]
 	Marks         uint64        // times that tags were marked: writes in progress or in doubt
 	Evictions     uint64        // entries that the embedded store gave up for lack of space: see [WithMaxBytes]
 	Invalidations Invalidations // steps in which tags were invalidated
@@ -93,6 +94,7 @@ func (c *Counts) add(d Counts) {
 	c.Undecodable += d.Undecodable
 	c.Unencodable += d.Unencodable
 	c.Undecided += d.Undecided
+	c.Refused += d.Refused
 	c.Marks += d.Marks
 	c.Evictions += d.Evictions
 	c.Invalidations.add(d.Invalidations)
@@ -258,6 +260,7 @@ func (s Stats) String() string {
 		b.WriteByte('\n')
 	}
 	writeNumbers(&b, "problems", []number{
+		{s.Refused, plural(s.Refused, "refused write", "refused writes")},
 		{s.SharedErrors, plural(s.SharedErrors, "shared tier error", "shared tier errors")},
 		{s.StoreErrors, plural(s.StoreErrors, "store error", "store errors")}, {s.Undecodable, "undecodable"}, {s.Unencodable, "unencodable"}, {s.Undecided, "undecided"},
 	})
@@ -315,6 +318,7 @@ const (
 	countUndecodable
 	countUnencodable
 	countUndecided
+	countRefused
 	countMarks
 	countEvictions
 	countWriteInvalidations
@@ -412,6 +416,7 @@ func (m *methodStats) counts() Counts {
 		Undecodable:  m.sum(countUndecodable),
 		Unencodable:  m.sum(countUnencodable),
 		Undecided:    m.sum(countUndecided),
+		Refused:      m.sum(countRefused),
 		Marks:        m.sum(countMarks),
 		Evictions:    m.sum(countEvictions),
 		Invalidations: Invalidations{

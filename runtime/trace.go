@@ -30,7 +30,7 @@ type Event struct {
 	Overtaken  Reason        // why what was loaded is not, if it is because of an invalidation or a mark
 	Duration   time.Duration // of the call, or of the load
 	Cause      Cause         // of an invalidation
-	Err        error         // of a load that failed, of the store and the like, for observers only; of an invalidation that other processes have not been told
+	Err        error         // of a load that failed, of the store and the like, for observers only; of an invalidation that other processes have not been told, and of a refusal
 }
 
 // An Outcome is what the cache did in a call.
@@ -48,6 +48,7 @@ const (
 	Skipped     Outcome = "skipped"      // not cached: the repository was called
 	Bypassed    Outcome = "bypassed"     // asked not to use the cache: the repository was called
 	Invalidated Outcome = "invalidated"  // by a write, a transaction or by hand
+	Refused     Outcome = "refused"      // a guarded write or commit was not begun: see [ErrRefused]
 	Collected   Outcome = "collected"    // a write in a transaction left its tags to it, which invalidates them when it ends
 )
 

@@ -95,6 +95,11 @@ func (t *Tx) Commit(commit func() error) error {
 func (t *Tx) commit(commit func() error) (reloads []reload, err error) {
 	marked, err := t.beginCommit()
 	if err != nil {
+		event := Event{Outcome: Refused, Cause: CauseTransaction, Err: err}
+		t.cache.byHand.note(t.ctx, 0, countRefused, event)
+		if t.trace != nil {
+			t.trace.add(event)
+		}
 		return nil, err
 	}
 	cause := CauseAmbiguous // if commit panics, or ends its goroutine

@@ -28,6 +28,11 @@ func NewWrite(cache *Cache, repository, method string) *Write {
 func (w *Write) Begin(ctx context.Context, tags func(*Tags)) (context.Context, *WriteCall, error) {
 	call, err := w.begin(ctx, tags)
 	if err != nil {
+		event := Event{Outcome: Refused, Err: err}
+		w.stats.note(ctx, 0, countRefused, event)
+		if call.trace != nil {
+			call.addTo(call.trace, event)
+		}
 		return ctx, nil, err
 	}
 	return call.called, call, nil
@@ -156,12 +161,17 @@ func (c *WriteCall) invalidate() (left bool) {
 		stats.tell(c.caller, event)
 	}
 	if c.trace != nil {
-		event.Repository, event.Method = stats.repository, stats.method
-		event.Tags = c.tags.sortedNames()
-		event.Duration = time.Since(c.began)
-		c.trace.add(event)
+		c.addTo(c.trace, event)
 	}
 	return left
+}
+
+// addTo adds an event of the call to a trace.
+func (c *WriteCall) addTo(trace *Trace, event Event) {
+	event.Repository, event.Method = c.write.stats.repository, c.write.stats.method
+	event.Tags = c.tags.sortedNames()
+	event.Duration = time.Since(c.began)
+	trace.add(event)
 }
 
 // A reload is a read that is to be made after a write.
