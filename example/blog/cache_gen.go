@@ -127,12 +127,14 @@ func (c *CachedAuthorRepository) byIDEntry(id int64) cacheruntime.Tag {
 	return c.byID.Tag(key)
 }
 
-// InvalidateByID makes the entry of ByID for these arguments stale.
+// InvalidateByID makes the entry of ByID for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedAuthorRepository) InvalidateByID(ctx context.Context, id int64) error {
 	return c.cache.Invalidate(ctx, c.byIDEntry(id))
 }
 
-// InvalidateAllByID makes every entry of ByID stale.
+// InvalidateAllByID makes every entry of ByID stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedAuthorRepository) InvalidateAllByID(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.byID.AllTag())
 }
@@ -168,12 +170,14 @@ func (c *CachedAuthorRepository) byEmailEntry(email string) cacheruntime.Tag {
 	return c.byEmail.Tag(key)
 }
 
-// InvalidateByEmail makes the entry of ByEmail for these arguments stale.
+// InvalidateByEmail makes the entry of ByEmail for these arguments stale. Its
+// error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedAuthorRepository) InvalidateByEmail(ctx context.Context, email string) error {
 	return c.cache.Invalidate(ctx, c.byEmailEntry(email))
 }
 
-// InvalidateAllByEmail makes every entry of ByEmail stale.
+// InvalidateAllByEmail makes every entry of ByEmail stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedAuthorRepository) InvalidateAllByEmail(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.byEmail.AllTag())
 }
@@ -224,12 +228,14 @@ func (c *CachedAuthorRepository) listEntry() cacheruntime.Tag {
 	return c.list.Tag(cacheruntime.NewKey())
 }
 
-// InvalidateList makes the entry of List stale.
+// InvalidateList makes the entry of List stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedAuthorRepository) InvalidateList(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.listEntry())
 }
 
-// InvalidateAllList makes every entry of List stale.
+// InvalidateAllList makes every entry of List stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedAuthorRepository) InvalidateAllList(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.list.AllTag())
 }
@@ -394,12 +400,14 @@ func (cached *CachedCommentRepository) byPostEntry(post int64, page Page) cacher
 	return cached.byPost.Tag(key)
 }
 
-// InvalidateByPost makes the entry of ByPost for these arguments stale.
+// InvalidateByPost makes the entry of ByPost for these arguments stale. Its
+// error is that of [cacheruntime.Cache.Invalidate].
 func (cached *CachedCommentRepository) InvalidateByPost(ctx context.Context, post int64, page Page) error {
 	return cached.cache.Invalidate(ctx, cached.byPostEntry(post, page))
 }
 
-// InvalidateAllByPost makes every entry of ByPost stale.
+// InvalidateAllByPost makes every entry of ByPost stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (cached *CachedCommentRepository) InvalidateAllByPost(ctx context.Context) error {
 	return cached.cache.Invalidate(ctx, cached.byPost.AllTag())
 }
@@ -447,12 +455,14 @@ func (cached *CachedCommentRepository) countsEntry(posts []int64) cacheruntime.T
 	return cached.counts.Tag(key)
 }
 
-// InvalidateCounts makes the entry of Counts for these arguments stale.
+// InvalidateCounts makes the entry of Counts for these arguments stale. Its
+// error is that of [cacheruntime.Cache.Invalidate].
 func (cached *CachedCommentRepository) InvalidateCounts(ctx context.Context, posts []int64) error {
 	return cached.cache.Invalidate(ctx, cached.countsEntry(posts))
 }
 
-// InvalidateAllCounts makes every entry of Counts stale.
+// InvalidateAllCounts makes every entry of Counts stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (cached *CachedCommentRepository) InvalidateAllCounts(ctx context.Context) error {
 	return cached.cache.Invalidate(ctx, cached.counts.AllTag())
 }
@@ -489,12 +499,14 @@ func (cached *CachedCommentRepository) latestEntry(limit int) cacheruntime.Tag {
 	return cached.latest.Tag(key)
 }
 
-// InvalidateLatest makes the entry of Latest for these arguments stale.
+// InvalidateLatest makes the entry of Latest for these arguments stale. Its
+// error is that of [cacheruntime.Cache.Invalidate].
 func (cached *CachedCommentRepository) InvalidateLatest(ctx context.Context, limit int) error {
 	return cached.cache.Invalidate(ctx, cached.latestEntry(limit))
 }
 
-// InvalidateAllLatest makes every entry of Latest stale.
+// InvalidateAllLatest makes every entry of Latest stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (cached *CachedCommentRepository) InvalidateAllLatest(ctx context.Context) error {
 	return cached.cache.Invalidate(ctx, cached.latest.AllTag())
 }
@@ -714,12 +726,13 @@ func (c *CachedPostRepository) byIDEntry(id int64) cacheruntime.Tag {
 }
 
 // InvalidateByID makes the entry of ByID for these arguments stale, in all its
-// variants.
+// variants. Its error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateByID(ctx context.Context, id int64) error {
 	return c.cache.Invalidate(ctx, c.byIDEntry(id))
 }
 
-// InvalidateAllByID makes every entry of ByID stale.
+// InvalidateAllByID makes every entry of ByID stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateAllByID(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.byID.AllTag())
 }
@@ -817,12 +830,13 @@ func (c *CachedPostRepository) listEntry(filter Filter, page Page) cacheruntime.
 }
 
 // InvalidateList makes the entry of List for these arguments stale, in all its
-// variants.
+// variants. Its error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateList(ctx context.Context, filter Filter, page Page) error {
 	return c.cache.Invalidate(ctx, c.listEntry(filter, page))
 }
 
-// InvalidateAllList makes every entry of List stale.
+// InvalidateAllList makes every entry of List stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateAllList(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.list.AllTag())
 }
@@ -889,12 +903,13 @@ func (c *CachedPostRepository) byAuthorEntryWithAuthor(author int64) cacheruntim
 }
 
 // InvalidateByAuthor makes the entry of ByAuthor for these arguments stale, in
-// all its variants.
+// all its variants. Its error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateByAuthor(ctx context.Context, author int64, page Page) error {
 	return c.cache.Invalidate(ctx, c.byAuthorEntry(author, page))
 }
 
-// InvalidateAllByAuthor makes every entry of ByAuthor stale.
+// InvalidateAllByAuthor makes every entry of ByAuthor stale. Its error is that
+// of [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateAllByAuthor(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.byAuthor.AllTag())
 }
@@ -949,12 +964,13 @@ func (c *CachedPostRepository) searchEntry(query string, page Page) cacheruntime
 }
 
 // InvalidateSearch makes the entry of Search for these arguments stale, in all
-// its variants.
+// its variants. Its error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateSearch(ctx context.Context, query string, page Page) error {
 	return c.cache.Invalidate(ctx, c.searchEntry(query, page))
 }
 
-// InvalidateAllSearch makes every entry of Search stale.
+// InvalidateAllSearch makes every entry of Search stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateAllSearch(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.search.AllTag())
 }
@@ -996,11 +1012,13 @@ func (c *CachedPostRepository) featuredEntry() cacheruntime.Tag {
 }
 
 // InvalidateFeatured makes the entry of Featured stale, in all its variants.
+// Its error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateFeatured(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.featuredEntry())
 }
 
-// InvalidateAllFeatured makes every entry of Featured stale.
+// InvalidateAllFeatured makes every entry of Featured stale. Its error is that
+// of [cacheruntime.Cache.Invalidate].
 func (c *CachedPostRepository) InvalidateAllFeatured(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.featured.AllTag())
 }
@@ -1215,12 +1233,14 @@ func (c *CachedReportRepository) totalsEntry() cacheruntime.Tag {
 	return c.totals.Tag(cacheruntime.NewKey())
 }
 
-// InvalidateTotals makes the entry of Totals stale.
+// InvalidateTotals makes the entry of Totals stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedReportRepository) InvalidateTotals(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.totalsEntry())
 }
 
-// InvalidateAllTotals makes every entry of Totals stale.
+// InvalidateAllTotals makes every entry of Totals stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedReportRepository) InvalidateAllTotals(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.totals.AllTag())
 }
@@ -1259,12 +1279,14 @@ func (c *CachedReportRepository) countEntry(filter Filter) cacheruntime.Tag {
 	return c.count.Tag(key)
 }
 
-// InvalidateCount makes the entry of Count for these arguments stale.
+// InvalidateCount makes the entry of Count for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedReportRepository) InvalidateCount(ctx context.Context, filter Filter) error {
 	return c.cache.Invalidate(ctx, c.countEntry(filter))
 }
 
-// InvalidateAllCount makes every entry of Count stale.
+// InvalidateAllCount makes every entry of Count stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedReportRepository) InvalidateAllCount(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.count.AllTag())
 }
@@ -1292,12 +1314,14 @@ func (c *CachedReportRepository) archiveEntry() cacheruntime.Tag {
 	return c.archive.Tag(cacheruntime.NewKey())
 }
 
-// InvalidateArchive makes the entry of Archive stale.
+// InvalidateArchive makes the entry of Archive stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedReportRepository) InvalidateArchive(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.archiveEntry())
 }
 
-// InvalidateAllArchive makes every entry of Archive stale.
+// InvalidateAllArchive makes every entry of Archive stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedReportRepository) InvalidateAllArchive(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.archive.AllTag())
 }

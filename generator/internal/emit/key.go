@@ -157,9 +157,10 @@ func (g *method) invalidateMethods(names *readNames) {
 		which += " for these arguments"
 	}
 	params := []jen.Code{jen.Id(ctx).Qual("context", "Context")}
-	g.declare(prose(fmt.Sprintf("%s makes %s stale%s.", names.invalidate, which, variants(r))),
+	const failed = " Its error is that of [cacheruntime.Cache.Invalidate]."
+	g.declare(prose(fmt.Sprintf("%s makes %s stale%s.", names.invalidate, which, variants(r))+failed),
 		names.invalidate, append(params, list.code()...), jen.Error(), invalidate(jen.Id(g.recv).Dot(names.entry).Call(args...)))
-	g.declare(prose(fmt.Sprintf("%s makes every entry of %s stale.", names.invalidateAll, m.Name)),
+	g.declare(prose(fmt.Sprintf("%s makes every entry of %s stale.", names.invalidateAll, m.Name)+failed),
 		names.invalidateAll, params, jen.Error(),
 		invalidate(g.handle().Dot("AllTag").Call()))
 }

@@ -142,12 +142,14 @@ func (c *CachedRows) getEntry(id int) cacheruntime.Tag {
 	return c.get.Tag(key)
 }
 
-// InvalidateGet makes the entry of Get for these arguments stale.
+// InvalidateGet makes the entry of Get for these arguments stale. Its error is
+// that of [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateGet(ctx context.Context, id int) error {
 	return c.cache.Invalidate(ctx, c.getEntry(id))
 }
 
-// InvalidateAllGet makes every entry of Get stale.
+// InvalidateAllGet makes every entry of Get stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllGet(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.get.AllTag())
 }
@@ -210,12 +212,14 @@ func (c *CachedRows) listEntry(group int) cacheruntime.Tag {
 	return c.list.Tag(key)
 }
 
-// InvalidateList makes the entry of List for these arguments stale.
+// InvalidateList makes the entry of List for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateList(ctx context.Context, group int) error {
 	return c.cache.Invalidate(ctx, c.listEntry(group))
 }
 
-// InvalidateAllList makes every entry of List stale.
+// InvalidateAllList makes every entry of List stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllList(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.list.AllTag())
 }
@@ -248,12 +252,14 @@ func (c *CachedRows) pageEntry(id int) cacheruntime.Tag {
 	return c.page.Tag(key)
 }
 
-// InvalidatePage makes the entry of Page for these arguments stale.
+// InvalidatePage makes the entry of Page for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidatePage(ctx context.Context, id int) error {
 	return c.cache.Invalidate(ctx, c.pageEntry(id))
 }
 
-// InvalidateAllPage makes every entry of Page stale.
+// InvalidateAllPage makes every entry of Page stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllPage(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.page.AllTag())
 }
@@ -287,12 +293,14 @@ func (c *CachedRows) oldEntry(id int) cacheruntime.Tag {
 	return c.old.Tag(key)
 }
 
-// InvalidateOld makes the entry of Old for these arguments stale.
+// InvalidateOld makes the entry of Old for these arguments stale. Its error is
+// that of [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateOld(ctx context.Context, id int) error {
 	return c.cache.Invalidate(ctx, c.oldEntry(id))
 }
 
-// InvalidateAllOld makes every entry of Old stale.
+// InvalidateAllOld makes every entry of Old stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllOld(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.old.AllTag())
 }
@@ -326,12 +334,14 @@ func (c *CachedRows) warmEntry(id int) cacheruntime.Tag {
 	return c.warm.Tag(key)
 }
 
-// InvalidateWarm makes the entry of Warm for these arguments stale.
+// InvalidateWarm makes the entry of Warm for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateWarm(ctx context.Context, id int) error {
 	return c.cache.Invalidate(ctx, c.warmEntry(id))
 }
 
-// InvalidateAllWarm makes every entry of Warm stale.
+// InvalidateAllWarm makes every entry of Warm stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllWarm(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.warm.AllTag())
 }

@@ -127,12 +127,14 @@ func (c *CachedRows) getEntry(id int) cacheruntime.Tag {
 	return c.get.Tag(key)
 }
 
-// InvalidateGet makes the entry of Get for these arguments stale.
+// InvalidateGet makes the entry of Get for these arguments stale. Its error is
+// that of [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateGet(ctx context.Context, id int) error {
 	return c.cache.Invalidate(ctx, c.getEntry(id))
 }
 
-// InvalidateAllGet makes every entry of Get stale.
+// InvalidateAllGet makes every entry of Get stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllGet(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.get.AllTag())
 }
@@ -190,12 +192,14 @@ func (c *CachedRows) pageEntry(id int) cacheruntime.Tag {
 	return c.page.Tag(key)
 }
 
-// InvalidatePage makes the entry of Page for these arguments stale.
+// InvalidatePage makes the entry of Page for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidatePage(ctx context.Context, id int) error {
 	return c.cache.Invalidate(ctx, c.pageEntry(id))
 }
 
-// InvalidateAllPage makes every entry of Page stale.
+// InvalidateAllPage makes every entry of Page stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllPage(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.page.AllTag())
 }
@@ -220,12 +224,14 @@ func (c *CachedRows) allEntry() cacheruntime.Tag {
 	return c.all.Tag(cacheruntime.NewKey())
 }
 
-// InvalidateAll makes the entry of All stale.
+// InvalidateAll makes the entry of All stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAll(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.allEntry())
 }
 
-// InvalidateAllAll makes every entry of All stale.
+// InvalidateAllAll makes every entry of All stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllAll(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.all.AllTag())
 }
@@ -258,12 +264,14 @@ func (c *CachedRows) briefEntry(id int) cacheruntime.Tag {
 	return c.brief.Tag(key)
 }
 
-// InvalidateBrief makes the entry of Brief for these arguments stale.
+// InvalidateBrief makes the entry of Brief for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateBrief(ctx context.Context, id int) error {
 	return c.cache.Invalidate(ctx, c.briefEntry(id))
 }
 
-// InvalidateAllBrief makes every entry of Brief stale.
+// InvalidateAllBrief makes every entry of Brief stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedRows) InvalidateAllBrief(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.brief.AllTag())
 }

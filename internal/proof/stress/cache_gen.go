@@ -200,12 +200,14 @@ func (c *CachedPosts) postEntry(id int64) cacheruntime.Tag {
 	return c.post.Tag(key)
 }
 
-// InvalidatePost makes the entry of Post for these arguments stale.
+// InvalidatePost makes the entry of Post for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidatePost(ctx context.Context, id int64) error {
 	return c.cache.Invalidate(ctx, c.postEntry(id))
 }
 
-// InvalidateAllPost makes every entry of Post stale.
+// InvalidateAllPost makes every entry of Post stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAllPost(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.post.AllTag())
 }
@@ -246,12 +248,14 @@ func (c *CachedPosts) findEntry(id int64) cacheruntime.Tag {
 	return c.find.Tag(key)
 }
 
-// InvalidateFind makes the entry of Find for these arguments stale.
+// InvalidateFind makes the entry of Find for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateFind(ctx context.Context, id int64) error {
 	return c.cache.Invalidate(ctx, c.findEntry(id))
 }
 
-// InvalidateAllFind makes every entry of Find stale.
+// InvalidateAllFind makes every entry of Find stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAllFind(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.find.AllTag())
 }
@@ -284,12 +288,14 @@ func (c *CachedPosts) digestEntry(id int64) cacheruntime.Tag {
 	return c.digest.Tag(key)
 }
 
-// InvalidateDigest makes the entry of Digest for these arguments stale.
+// InvalidateDigest makes the entry of Digest for these arguments stale. Its
+// error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateDigest(ctx context.Context, id int64) error {
 	return c.cache.Invalidate(ctx, c.digestEntry(id))
 }
 
-// InvalidateAllDigest makes every entry of Digest stale.
+// InvalidateAllDigest makes every entry of Digest stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAllDigest(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.digest.AllTag())
 }
@@ -332,12 +338,13 @@ func (c *CachedPosts) translatedEntry(id int64) cacheruntime.Tag {
 }
 
 // InvalidateTranslated makes the entry of Translated for these arguments stale,
-// in all its variants.
+// in all its variants. Its error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateTranslated(ctx context.Context, id int64) error {
 	return c.cache.Invalidate(ctx, c.translatedEntry(id))
 }
 
-// InvalidateAllTranslated makes every entry of Translated stale.
+// InvalidateAllTranslated makes every entry of Translated stale. Its error is
+// that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAllTranslated(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.translated.AllTag())
 }
@@ -378,12 +385,14 @@ func (c *CachedPosts) plainEntry(id int64, fresh bool) cacheruntime.Tag {
 	return c.plain.Tag(key)
 }
 
-// InvalidatePlain makes the entry of Plain for these arguments stale.
+// InvalidatePlain makes the entry of Plain for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidatePlain(ctx context.Context, id int64, fresh bool) error {
 	return c.cache.Invalidate(ctx, c.plainEntry(id, fresh))
 }
 
-// InvalidateAllPlain makes every entry of Plain stale.
+// InvalidateAllPlain makes every entry of Plain stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAllPlain(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.plain.AllTag())
 }
@@ -423,12 +432,14 @@ func (c *CachedPosts) byAuthorEntry(authorID int64) cacheruntime.Tag {
 	return c.byAuthor.Tag(key)
 }
 
-// InvalidateByAuthor makes the entry of ByAuthor for these arguments stale.
+// InvalidateByAuthor makes the entry of ByAuthor for these arguments stale. Its
+// error is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateByAuthor(ctx context.Context, authorID int64) error {
 	return c.cache.Invalidate(ctx, c.byAuthorEntry(authorID))
 }
 
-// InvalidateAllByAuthor makes every entry of ByAuthor stale.
+// InvalidateAllByAuthor makes every entry of ByAuthor stale. Its error is that
+// of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAllByAuthor(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.byAuthor.AllTag())
 }
@@ -454,12 +465,14 @@ func (c *CachedPosts) allEntry() cacheruntime.Tag {
 	return c.all.Tag(cacheruntime.NewKey())
 }
 
-// InvalidateAll makes the entry of All stale.
+// InvalidateAll makes the entry of All stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAll(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.allEntry())
 }
 
-// InvalidateAllAll makes every entry of All stale.
+// InvalidateAllAll makes every entry of All stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAllAll(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.all.AllTag())
 }
@@ -491,12 +504,14 @@ func (c *CachedPosts) tallyEntry(authorID int64) cacheruntime.Tag {
 	return c.tally.Tag(key)
 }
 
-// InvalidateTally makes the entry of Tally for these arguments stale.
+// InvalidateTally makes the entry of Tally for these arguments stale. Its error
+// is that of [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateTally(ctx context.Context, authorID int64) error {
 	return c.cache.Invalidate(ctx, c.tallyEntry(authorID))
 }
 
-// InvalidateAllTally makes every entry of Tally stale.
+// InvalidateAllTally makes every entry of Tally stale. Its error is that of
+// [cacheruntime.Cache.Invalidate].
 func (c *CachedPosts) InvalidateAllTally(ctx context.Context) error {
 	return c.cache.Invalidate(ctx, c.tally.AllTag())
 }
