@@ -28,10 +28,11 @@ var walls = []wall{
 	{module + "/cmd", nil, "nothing is built on the command"},
 	{module + "/generator", []string{"cmd", "golden"}, "only the command drives the generator"},
 	{module + "/annotations", []string{"cmd", "generator"}, "the runtime and what users build know nothing of directives"},
-	{module + "/runtime", []string{"runtime", "example", "internal/proof"}, "the generator writes about the runtime and does not run it"},
+	{module + "/runtime", []string{"runtime", "example", "internal/proof", "internal/sharedtest"}, "the generator writes about the runtime and does not run it"},
 	{module + "/example", []string{"example"}, "nothing is built on the example"},
 	{module + "/internal/proof", []string{"internal/proof"}, "what is proven does not know of its proof"},
 	{module + "/internal/redistest", nil, "servers are started by tests alone"},
+	{module + "/internal/sharedtest", nil, "promises are checked by tests alone"},
 	{module + "/golden", []string{"golden"}, "nothing is built on the cases"},
 	{"go/ast", []string{"annotations", "generator/load.go", "internal/proof/weave"}, "what a program says is read by the checker"},
 	{"go/types", []string{"annotations", "generator", "internal/proof/weave"}, "users of generated code carry no type checker"},
@@ -59,7 +60,7 @@ var dependencies = map[string][]string{
 	},
 	"cmd":      {"golang.org/x/tools/go/analysis/unitchecker"},
 	"example":  {"modernc.org/sqlite"},
-	"internal": {"github.com/anishathalye/porcupine", "github.com/redis/rueidis", "go.uber.org/goleak"},
+	"internal": {"github.com/anishathalye/porcupine", "github.com/google/go-cmp", "github.com/redis/rueidis", "go.uber.org/goleak"},
 }
 
 func TestWalls(t *testing.T) {

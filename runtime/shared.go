@@ -78,7 +78,8 @@ const SharedTableSize = tableSize
 // What a cache appends is bounded, so that a Shared can bound what it takes and trusts.
 const (
 	// MaxLogSlots is how many slots a record or a mark names at most. One of more is of
-	// everything.
+	// everything. A record that invalidates more, with the marks that it ends, may be one
+	// of everything in the state.
 	MaxLogSlots = 1 << 11
 	// MaxLogReleases is how many marks a record ends at most. Those beyond end with their
 	// leases.
@@ -109,7 +110,7 @@ type LogRecord struct {
 	Mark    LogMark      // a mark that begins, or is renewed; none if its ID is zero
 	Release []LogRelease // marks that end, up to MaxLogReleases. What was marked is invalidated
 
-	// OnlyIf is a condition on which the record is appended.
+	// OnlyIf is a condition on which the record is appended. In the log it is Always.
 	OnlyIf LogCondition
 }
 

@@ -203,7 +203,7 @@ func (s *server) append(from cacheruntime.LogPosition, record cacheruntime.LogRe
 	if appended {
 		head := s.log.head()
 		record = cloneRecord(record)
-		record.Number, record.Previous = head.Number+1, head.ID
+		record.Number, record.Previous, record.OnlyIf = head.Number+1, head.ID, cacheruntime.Always
 		longest := s.longest
 		s.change(func(log *logState) {
 			log.add(record)
