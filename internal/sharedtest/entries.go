@@ -77,10 +77,9 @@ func testEntries(t *testing.T, s Subject) {
 func testLocks(t *testing.T, s Subject) {
 	here, there := newProcess(t, s.Open), newProcess(t, s.Open)
 	lock := func(p process, token string, ttl time.Duration) bool {
-		t.Helper()
 		taken, err := p.Lock(p.ctx, "k", token, ttl)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 		return taken
 	}
@@ -118,16 +117,10 @@ func testLocks(t *testing.T, s Subject) {
 	unlock(here, "a") // too late
 	expectLock(here, "a", false)
 
-	taken := make(chan bool)
 	unlock(there, "b")
+	taken := make(chan bool)
 	for i := range 8 {
-		go func() {
-			ok, err := [2]process{here, there}[i%2].Lock(here.ctx, "k", fmt.Sprint(i), time.Hour)
-			if err != nil {
-				t.Error(err)
-			}
-			taken <- ok
-		}()
+		go func() { taken <- lock([]process{here, there}[i%2], fmt.Sprint(i), time.Hour) }()
 	}
 	n := 0
 	for range 8 {
