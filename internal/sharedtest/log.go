@@ -41,19 +41,26 @@ func testPositions(t *testing.T, s Subject) {
 	h := newHistory(t, s)
 	h.append(0, record(1))
 	h.append(0, record(2))
-	first, head := h.positions[0], h.state.At
+	first := h.positions[0]
+	const head, beyond = math.MaxUint64 - 1, math.MaxUint64 - 2 // of the log as it is by then
 	for name, from := range map[string]cacheruntime.LogPosition{
 		"none":                   {},
 		"another epoch":          {Epoch: first.Epoch ^ 1, Number: first.Number, ID: first.ID},
 		"another record":         {Epoch: first.Epoch, Number: 2, ID: newID()},
 		"another first record":   {Epoch: first.Epoch, Number: 1, ID: newID()},
-		"another record at head": {Epoch: first.Epoch, Number: 3, ID: newID()},
+		"another record at head": {Epoch: first.Epoch, Number: head, ID: newID()},
 		"no ID":                  {Epoch: first.Epoch, Number: 2},
 		"number 0":               {Epoch: first.Epoch, ID: first.ID},
-		"after the head":         {Epoch: first.Epoch, Number: 4, ID: head.ID},
-		"far after the head":     {Epoch: first.Epoch, Number: cacheruntime.MaxLogNumber, ID: head.ID},
-		"no number of a log":     {Epoch: first.Epoch, Number: math.MaxUint64, ID: head.ID},
+		"after the head":         {Epoch: first.Epoch, Number: beyond, ID: first.ID},
+		"far after the head":     {Epoch: first.Epoch, Number: cacheruntime.MaxLogNumber, ID: first.ID},
+		"no number of a log":     {Epoch: first.Epoch, Number: math.MaxUint64, ID: first.ID},
 	} {
+		switch from.Number {
+		case head:
+			from.Number = h.state.At.Number
+		case beyond:
+			from.Number, from.ID = h.state.At.Number+1, h.state.At.ID
+		}
 		expect(t, "a proof from "+name, cacheruntime.LogReply{Head: h.state.At}, h.next().prove(from))
 		r := record(3)
 		h.records, h.positions = append(h.records, h.state.add(r)), append(h.positions, h.state.At)
