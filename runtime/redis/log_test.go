@@ -238,44 +238,6 @@ func empty(v any) bool {
 	return false
 }
 
-func TestPositionsThatAreNotKnown(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	tier := open(t, s)
-	at := mustSnapshot(t, tier, 0).At
-	first := record(1)
-	mustAppend(t, tier, at, first)
-	second := record(2)
-	mustAppend(t, tier, at, second)
-	head := after(after(at, first), second)
-
-	for name, from := range map[string]cacheruntime.LogPosition{
-		"none":                   {},
-		"another epoch":          {Epoch: at.Epoch + 1, Number: at.Number, ID: at.ID},
-		"another record":         {Epoch: at.Epoch, Number: 2, ID: newID()},
-		"another record at head": {Epoch: at.Epoch, Number: 3, ID: newID()},
-		"after the head":         {Epoch: at.Epoch, Number: 4, ID: head.ID},
-		"far after the head":     {Epoch: at.Epoch, Number: math.MaxUint64, ID: head.ID},
-		"number 0":               {Epoch: at.Epoch, Number: 0, ID: at.ID},
-	} {
-		t.Run(name, func(t *testing.T) {
-			want := cacheruntime.LogReply{Head: head}
-			if diff := cmp.Diff(want, mustProve(t, tier, from)); diff != "" {
-				t.Errorf("proof (-want +got):\n%s", diff)
-			}
-			r := record(3)
-			head = after(head, r)
-			want = cacheruntime.LogReply{Head: head, Appended: true}
-			if diff := cmp.Diff(want, mustAppend(t, tier, from, r)); diff != "" {
-				t.Errorf("append (-want +got):\n%s", diff)
-			}
-		})
-	}
-	if diff := cmp.Diff(cacheruntime.LogReply{Head: head, Known: true}, mustProve(t, tier, head)); diff != "" {
-		t.Errorf("proof from the head (-want +got):\n%s", diff)
-	}
-}
-
 // A process that has fallen behind gets the records in parts, or learns that they are
 // gone.
 func TestRepliesAndTheLogAreBounded(t *testing.T) {
