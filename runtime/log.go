@@ -45,7 +45,7 @@ type sharedLog struct {
 	recent    [recentRecords]LogID // of the last records, by number
 	lost      bool
 	condemned uint64    // the epoch that the snapshot is to end, or 0
-	restore   []LogMark // marks that the log is yet to be told again; until then nothing is served
+	retell    retelling // what the log is yet to be told again; until then nothing is served
 	closing   bool      // nothing more begins
 
 	// Marks, by their IDs.

@@ -33,7 +33,7 @@ func (c *Cache) nextQuestion() uint64 {
 
 // proved notes that the table is current by an answer. l.mu is held.
 func (l *sharedLog) proved(by *proof) {
-	if l.lost || len(l.restore) > 0 {
+	if l.lost || l.retell.any() {
 		return
 	}
 	if last := l.table.proven.Load(); last == nil || last.number < by.number {

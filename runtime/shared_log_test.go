@@ -327,6 +327,93 @@ func TestSharedOwnWriteWithoutATable(t *testing.T) {
 	})
 }
 
+// A mover's server is another one from some time on.
+type mover struct {
+	*cachetest.Tier // of the server that was replaced
+	successor       *cachetest.Tier
+	moved           atomic.Bool
+}
+
+func (m *mover) now() *cachetest.Tier {
+	if m.moved.Load() {
+		return m.successor
+	}
+	return m.Tier
+}
+
+func (m *mover) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	return m.now().Append(ctx, from, record)
+}
+
+func (m *mover) Prove(ctx context.Context, from cacheruntime.LogPosition) (cacheruntime.LogReply, error) {
+	return m.now().Prove(ctx, from)
+}
+
+func (m *mover) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.LogSnapshot, error) {
+	return m.now().Snapshot(ctx, condemned)
+}
+
+func (m *mover) Wait(ctx context.Context, from cacheruntime.LogPosition) error {
+	return m.now().Wait(ctx, from)
+}
+
+func (m *mover) Get(ctx context.Context, keys []string) ([][]byte, error) {
+	return m.now().Get(ctx, keys)
+}
+
+func (m *mover) Set(ctx context.Context, entries []cacheruntime.SharedEntry) error {
+	return m.now().Set(ctx, entries)
+}
+
+func (m *mover) Close() error { return errors.Join(m.Tier.Close(), m.successor.Close()) }
+
+// move ends the connections to the server that was replaced.
+func (m *mover) move() {
+	m.moved.Store(true)
+	m.Tier.Cut()
+}
+
+// A server that was replaced goes on for a while, so that some processes read through its
+// successor what others have written since. When one comes over that knows of a write, its own
+// or not, the successor's log is told: nobody has the old value from then on.
+func TestSharedSplitBrain(t *testing.T) {
+	for _, witness := range []bool{false, true} {
+		t.Run(fmt.Sprint("witness ", witness), func(t *testing.T) {
+			onSite(t, func(t *testing.T, s *site) {
+				successor := cachetest.NewShared(t)
+				var movers []*mover
+				s.wrap = func(first *cachetest.Tier) cacheruntime.Shared {
+					m := &mover{Tier: first, successor: successor.Tier()}
+					movers = append(movers, m)
+					return m
+				}
+				writer, other := s.join(), s.join()
+				s.wrap = nil
+				s.shared = successor
+				b := s.join()
+				b.expectHits(1)
+				writer.write(1)
+				pass(2 * bound)
+				if want, _ := s.row(1); b.get(1) == want {
+					t.Fatal("too weak: the other side knows of the write")
+				}
+				comes, m := writer, movers[0]
+				if witness {
+					writer.cache.Close()
+					comes, m = other, movers[1]
+				}
+				m.move()
+				comes.expectHits(1)
+				pass(bound)
+				b.expectHits(1)
+				if n := b.cache.Stats().Shared.Epochs; n != 1 {
+					t.Errorf("the successor is in epoch %d", n)
+				}
+			})
+		})
+	}
+}
+
 // A load that began in one epoch is not stored as of another.
 func TestSharedEpochChangesDuringALoad(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {

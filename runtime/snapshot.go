@@ -9,23 +9,28 @@ import (
 	"time"
 )
 
-// rebuild reads a lost table again, and enters into the new log the marks that it lost.
+// retelling is what a new log may have lost, and is told by every process that knows it.
+type retelling struct {
+	stale bool      // everything
+	marks []LogMark // that were outstanding
+}
+
+func (r *retelling) any() bool { return r.stale || len(r.marks) > 0 }
+
+// rebuild reads a lost table again, and tells the new log what it may have lost.
 func (l *sharedLog) rebuild() error {
 	for {
 		l.mu.Lock()
 		lost, condemned, first := l.lost, l.condemned, l.at == LogPosition{}
-		var restore []LogMark
-		if !lost {
-			restore = l.restore
-		}
+		retell := l.retell
 		l.mu.Unlock()
 		switch {
 		case lost:
 			if err := l.reread(condemned, first); err != nil {
 				return err
 			}
-		case len(restore) > 0:
-			if err := l.restoreMarks(restore); err != nil {
+		case retell.any():
+			if err := l.tellAgain(retell); err != nil {
 				return err
 			}
 		default:
@@ -104,17 +109,18 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 
 	before := l.marks
 	newEpoch := s.At.Epoch != l.at.Epoch
-	l.table, l.at = t, s.At
+	l.table = t
 	l.recent = [recentRecords]LogID{}
 	l.recent[s.At.Number%recentRecords] = s.At.ID
 	l.marks = map[LogID]*outstanding{}
 	for _, m := range s.Marks {
 		l.addMark(m)
 	}
-	// A log that lost its state has lost its marks as well. Every process that knows
-	// of them enters them again.
+	// A log that lost its state has lost marks as well, and maybe records: a server that
+	// was replaced may have taken some while others read through its successor.
+	l.retell.stale = l.retell.stale || newEpoch && l.at.Epoch != 0
 	restore := map[LogID]LogMark{}
-	for _, m := range l.restore {
+	for _, m := range l.retell.marks {
 		restore[m.ID] = m
 	}
 	if newEpoch {
@@ -128,7 +134,8 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 		}
 	}
 	maps.DeleteFunc(restore, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
-	l.restore = slices.Collect(maps.Values(restore))
+	l.retell.marks = slices.Collect(maps.Values(restore))
+	l.at = s.At
 	t.remark(marks{}, l.queue.stale)
 	t.remark(marks{}, l.sending.stale)
 	l.lost, l.condemned = false, 0
@@ -139,9 +146,14 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	return nil
 }
 
-// restoreMarks enters marks into the new log that it lost.
-func (l *sharedLog) restoreMarks(restore []LogMark) error {
-	for _, m := range restore {
+// tellAgain tells the new log what it may have lost.
+func (l *sharedLog) tellAgain(what retelling) error {
+	if what.stale {
+		if _, err := l.append(LogRecord{All: true}); err != nil {
+			return err
+		}
+	}
+	for _, m := range what.marks {
 		if _, err := l.append(LogRecord{Mark: m, OnlyIf: IfAbsent}); err != nil {
 			return err
 		}
@@ -149,7 +161,7 @@ func (l *sharedLog) restoreMarks(restore []LogMark) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.lost {
-		l.restore = nil
+		l.retell = retelling{}
 	}
 	return nil
 }

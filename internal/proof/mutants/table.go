@@ -708,6 +708,15 @@ var Table = []Mutant{
 		Run:     "^(TestSharedStaleWhileCutOff)$",
 	},
 
+	// A log that begins another epoch.
+	{
+		Name:    "not-invalidated-again",
+		Rule:    "What was invalidated in the epoch before is invalidated again by everybody who may know of it.",
+		Patches: []weave.Patch{at("snapshot.go", "l.retell.stale || newEpoch && l.at.Epoch != 0\n", "false\n")},
+		Package: Runtime,
+		Run:     "^(TestSharedSplitBrain)$",
+	},
+
 	// Marks in the log.
 	{
 		Name:    "snapshot-without-marks",
@@ -719,14 +728,14 @@ var Table = []Mutant{
 	{
 		Name:    "marks-not-restored",
 		Rule:    "Marks that a new epoch has lost are entered again.",
-		Patches: []weave.Patch{at("snapshot.go", "	l.restore = slices.Collect(maps.Values(restore))\n", "	l.restore = nil\n")},
+		Patches: []weave.Patch{at("snapshot.go", "	l.retell.marks = slices.Collect(maps.Values(restore))\n", "	l.retell.marks = nil\n")},
 		Package: Runtime,
 		Run:     "^(TestSharedMarksOfALostLog)$",
 	},
 	{
 		Name:    "hits-before-marks",
 		Rule:    "Until they are there, nothing is served.",
-		Patches: []weave.Patch{at("proof.go", "if l.lost || len(l.restore) > 0 {", "if l.lost {")},
+		Patches: []weave.Patch{at("proof.go", "if l.lost || l.retell.any() {", "if l.lost {")},
 		Package: Runtime,
 		Run:     "^(TestSharedNoHitsBeforeMarks)$",
 	},

@@ -249,6 +249,48 @@ func TestSentinelFailover(t *testing.T) {
 	}
 }
 
+// A replica is promoted while the primary lives on, and each has a process that talks to it.
+// What was written through the one that was replaced everybody sees, once its process has
+// come over: that one at any time, and others within the bound.
+func TestSplitBrain(t *testing.T) {
+	t.Parallel()
+	const bound = 200 * time.Millisecond
+	primary := redistest.Start(t)
+	successor := redistest.Start(t)
+	successor.Follow(primary.Addr())
+	w := newWorld(t, 10, settings{Bound: bound, Timeout: longTimeout})
+	here := redistest.StartProxy(t, primary.Addr())
+	there := redistest.StartProxy(t, primary.Addr())
+	writer, reader := w.start(here.Addr()), w.start(there.Addr())
+	w.awaitRecovery(writer, reader)
+	successor.CatchUp(primary)
+	successor.Promote()
+	moves := func(name *redistest.Proxy, p *process) {
+		name.Retarget(successor.Addr())
+		name.Cut()
+		name.Heal()
+		w.until("hits come in another epoch", func() bool {
+			hit := p.read("Get", 3) == cacheruntime.Hit
+			return p.epochs() > 1 && hit
+		})
+	}
+	moves(there, reader)
+	if writer.write("update", 3) || writer.epochs() > 1 {
+		t.Fatal("too weak: the primary is not one any more")
+	}
+	var old ReadResult // which nobody judges
+	if err := reader.call("Read", ReadCall{"Get", []int{3}}, &old); err != nil || old.Err != "" {
+		t.Fatal(err, old.Err)
+	}
+	if old.Rows[0].Version == w.db.current(3)[0].Version {
+		t.Fatal("too weak: both sides know of the write")
+	}
+	moves(here, writer)
+	wait(bound)
+	reader.read("Get", 3)
+	w.awaitRecovery(writer, reader)
+}
+
 // Redis comes back with what it had before a write, by a restart or a failover, and no
 // process is left that knows of the write: one that is started sees it all the same, as the
 // entries that Redis has are of an epoch that has ended.

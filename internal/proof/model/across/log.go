@@ -100,7 +100,7 @@ func (x *step) deliver(who actors) {
 // ask prepares a reply with what is known when a node asks.
 func (x *step) ask(n *node) reply {
 	r := reply{
-		asked: n.view.epoch, serial: n.view.serial, whole: n.missing == [maxMarks]uint8{},
+		asked: n.view.epoch, serial: n.view.serial, whole: n.isWhole(),
 		sent: x.s.now, covered: x.s.delivered[x.s.now],
 	}
 	if x.bound == atOnce {

@@ -6,6 +6,7 @@ var nodeSteps = []func(*step, uint8, *node) bool{
 	(*step).prove,
 	(*step).askAnew,
 	(*step).install,
+	(*step).invalidateAgain,
 	(*step).retry,
 	(*step).wake,
 }
@@ -16,7 +17,7 @@ func (x *step) prove(i uint8, n *node) bool {
 	p := &n.proof
 	switch p.at {
 	case proofNone:
-		if n.view.dead || n.missing != [maxMarks]uint8{} && x.fault != hitsBeforeMarks {
+		if n.view.dead || !n.isWhole() && x.fault != hitsBeforeMarks {
 			return false
 		}
 		// There is no need to follow the log as long as nobody reads; with the proofs that
@@ -318,6 +319,9 @@ func (x *step) install(i uint8, n *node) bool {
 			n.missing[mark] = old.gens[mark]
 		}
 	}
+	if old.epoch != 0 && old.epoch != p.epoch && x.fault != notInvalidatedAgain {
+		n.again = true
+	}
 	if x.fault == localMarksLost {
 		n.local = 0
 	}
@@ -337,6 +341,26 @@ func (x *step) freeze(i uint8) {
 			a.verdict = passes
 		}
 	}
+}
+
+// isWhole reports whether the log has been told again what it may have lost.
+func (n *node) isWhole() bool { return !n.again && n.missing == [maxMarks]uint8{} }
+
+// invalidateAgain invalidates everything in an epoch that follows another one: what was
+// invalidated there may have been so in a server that was replaced, while others read
+// through its successor.
+func (x *step) invalidateAgain(i uint8, n *node) bool {
+	if !n.again || n.view.dead || n.applying.by != byNobody {
+		return false
+	}
+	x.say("invalidates everything again")
+	r := x.ask(n)
+	from := n.view.id
+	r.own = x.append(x.serverOf(n), record{words: 1<<len(x.words) - 1}, always)
+	x.answer(x.serverOf(n), from, &r)
+	n.again = false
+	x.take(i, n, byRelease, r)
+	return true
 }
 
 // markAgain appends a mark again that was outstanding in the epoch before, and is not there in

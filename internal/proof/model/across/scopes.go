@@ -75,6 +75,7 @@ const (
 	lands                  // the commit of write arg, which is in doubt, or is lost
 	passesTime
 	splits // node arg talks to the replica, which takes itself for the primary
+	joins  // so do all
 )
 
 // happen takes the next event. It reports whether there is one to take.
@@ -146,6 +147,12 @@ func (x *step) happens(e event) bool {
 		s.other.run = s.runs
 		s.nodes[e.arg].split = true
 		x.say("is what %s talks to, with %s", x.nodes[e.arg].name, x.holds(&s.other))
+	case joins:
+		s.server, s.other = s.other, server{}
+		for i := range s.nodes {
+			s.nodes[i].split = false
+		}
+		x.say("is what all talk to, with %s", x.holds(&s.server))
 	}
 	return true
 }
@@ -233,7 +240,15 @@ func Scopes() []Scope {
 			},
 		},
 		{
-			Name: "flush", Why: "the server loses everything, and an epoch begins during loads and between an append and its reply",
+			Name: "split and joined", large: true, Why: "a replica takes itself for the primary, and so does the primary for a while: what was written there is invalidated again",
+			keys: one, words: one, depends: tag, nodes: []place{a, eager(b, 1)}, cached: 1, tier2: true, bound: notPromised,
+			actors: []actorOf{
+				writer("writer", 0, plain), reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
+				happens("replica", event{do: splits, arg: 1}, event{do: joins}),
+			},
+		},
+		{
+			Name: "flush", large: true, Why: "the server loses everything, and an epoch begins during loads and between an append and its reply",
 			keys: one, words: one, depends: tag, nodes: []place{a, eager(b, 1)}, tier2: true, steps: true, cached: 1,
 			actors: []actorOf{
 				writer("writer", 0, plain), reader("reader of A", 0, read{}), reader("reader of B", 1, read{}),
@@ -255,7 +270,15 @@ func Scopes() []Scope {
 			},
 		},
 		{
-			Name: "trim", large: true, Why: "the log was trimmed when a process had not applied all of it, and has a write in doubt",
+			Name: "trim", Why: "the log was trimmed when a process had not applied all of it, which has a write in doubt of a process that has died",
+			keys: one, words: one, depends: tag, nodes: []place{gone(a), {name: "B", behind: true}}, marked: true, before: []event{{do: trims}}, marks: [maxMarks]words{word0}, bound: atOnce,
+			actors: []actorOf{
+				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),
+				reader("reader 1 of B", 1, read{}), reader("reader 2 of B", 1, read{after: 3}),
+			},
+		},
+		{
+			Name: "trim, and the writer lives", deep: true, Why: "the same, and the process that the write is of invalidates and marks again what it knows, unless it dies",
 			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true}}, marked: true, before: []event{{do: trims}}, marks: [maxMarks]words{word0}, bound: atOnce,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),

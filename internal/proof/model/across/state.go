@@ -113,6 +113,7 @@ type node struct {
 	snapshot snapshot
 	applying applying
 	missing  [maxMarks]uint8 // generations of marks that have to be appended again
+	again    bool            // everything has to be invalidated again
 	queue    words           // invalidated in no log yet
 	local    words           // and marked meanwhile
 	held     actors          // the writes that these are of
