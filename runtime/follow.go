@@ -156,19 +156,22 @@ func (l *sharedLog) stepOnce() error {
 	if err := l.rebuild(); err != nil {
 		return err
 	}
-	err := l.deliver()
-	if err == nil {
-		err = l.renewMarks()
+	told := l.deliver()
+	if told != nil {
+		// A server that takes nothing may still be asked. One that has no room for a mark
+		// goes on to take renewals, and ends of leases, which make room: nobody else may be
+		// there to append them.
+		if err := l.prove(); err != nil {
+			return told
+		}
 	}
-	if err == nil {
-		err = l.endLeases()
-	}
-	if err == nil {
+	told = cmp.Or(told, l.renewMarks(), l.endLeases())
+	if told == nil {
 		l.mu.Lock()
 		l.mute = nil
 		l.mu.Unlock()
 	}
-	return cmp.Or(err, l.prove()) // a server that takes nothing may still be asked
+	return cmp.Or(told, l.prove())
 }
 
 // close ends the follower, tells the log what is queued if that can be done, and

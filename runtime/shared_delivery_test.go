@@ -3,6 +3,7 @@ package cacheruntime_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -165,6 +166,74 @@ func TestSharedWithoutRoomForMarks(t *testing.T) {
 		pass(2 * fullLease)
 		b.expectHits(1)
 		s.expectNoMarks()
+	})
+}
+
+// A small log has room for one mark. As in Redis, those that are renewed need none, and
+// those that a record ends make some.
+type small struct {
+	*cachetest.Tier
+	shared *cachetest.Shared
+}
+
+func (l *small) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	left := slices.DeleteFunc(l.shared.Marks(), func(m cacheruntime.LogMark) bool {
+		return m.ID == record.Mark.ID || slices.ContainsFunc(record.Release, func(r cacheruntime.LogRelease) bool { return r.ID == m.ID })
+	})
+	if record.Mark.ID != (cacheruntime.LogID{}) && len(left) > 0 {
+		return cacheruntime.LogReply{}, errFull
+	}
+	return l.Tier.Append(ctx, from, record)
+}
+
+func (s *site) makeSmall() {
+	s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { return &small{t, s.shared} }
+}
+
+// A process whose mark has no room makes room, by ending leases: there may be nobody else
+// who does.
+func TestSharedRoomForMarksIsMade(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.makeSmall()
+		a := s.join(cacheruntime.WithAmbiguousWrites(fullLease, nil))
+		for id := range int64(2) {
+			end := a.mustBegin(id)
+			s.grow(id)
+			end(inDoubt)
+		}
+		pass(10 * fullLease)
+		a.expectDelivered()
+		s.expectNoMarks()
+		a.expectHits(0)
+		a.expectHits(1)
+	})
+}
+
+// A commit's mark is renewed though another mark has no room.
+func TestSharedRenewalWithoutRoomForMarks(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.makeSmall()
+		a, b := s.joinGuarded(), s.joinGuarded()
+		b.expectHits(1)
+		ctx, tx := a.cache.Begin(t.Context())
+		_, call, err := a.update.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(1)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		call.Returned(nil)
+		call.End()
+		err = tx.Commit(func() error {
+			_, call := a.update.BeginAnyway(context.Background(), func(tags *cacheruntime.Tags) { tags.Add(rowTag(2)) })
+			call.End() // in doubt
+			for range 30 {
+				pass(fullLease / 10)
+				b.expectNoHit(1)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	})
 }
 
