@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
+	"unicode"
 )
 
 const (
@@ -127,7 +129,7 @@ func (l *sharedLog) report(err error) {
 	switch {
 	case l.ctx.Err() != nil:
 	case err != nil:
-		if reason := err.Error(); reason != l.reason {
+		if reason := withoutNumbers(err); reason != l.reason {
 			l.reason = reason
 			problems.hasChanged(cannotFollow)
 		}
@@ -137,6 +139,17 @@ func (l *sharedLog) report(err error) {
 		l.complained, l.reason = false, ""
 		problems.isOver("the log that processes share is followed again, and has been told what was queued")
 	}
+}
+
+// withoutNumbers is what an error says but for the digits: the port that a connection was
+// made from is another one each time, and no other reason.
+func withoutNumbers(err error) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, err.Error())
 }
 
 // step does what there is to be done, again if a new epoch begins meanwhile, three times

@@ -652,3 +652,28 @@ func TestSharedOutagesAreLogged(t *testing.T) {
 		}
 	})
 }
+
+// A nameless log cannot be asked, for a reason with another number in it each time.
+type nameless struct {
+	*cachetest.Tier
+	port atomic.Int64
+}
+
+func (n *nameless) Snapshot(context.Context, uint64) (cacheruntime.LogSnapshot, error) {
+	return cacheruntime.LogSnapshot{}, fmt.Errorf("read tcp 127.0.0.1:%d->127.0.0.1:6379: connection reset by peer", 50000+n.port.Add(1))
+}
+
+// A reason is no other one for the port that a connection was made from: it is not logged
+// each time.
+func TestSharedOutageIsLoggedOnceForAllPorts(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		var log bytes.Buffer
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { return &nameless{Tier: t} }
+		s.join(cacheruntime.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		pass(50 * time.Second)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "cannot be followed"); n != 1 {
+			t.Errorf("it is logged %d times within 50 s", n)
+		}
+	})
+}
