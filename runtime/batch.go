@@ -132,7 +132,7 @@ func (l *batchLoad[K, V]) lookup() {
 		c := &batchCall[K, V]{at: i}
 		c.call = call[V]{
 			read: r, stats: l.stats, key: key,
-			many: true, infallible: l.cfg.Infallible, sharedArgs: l.cfg.SharedArgs,
+			many: true, infallible: l.cfg.Infallible, sharedArgs: l.cfg.SharedArgs, hard: l.cfg.Hard,
 		}
 		l.calls = append(l.calls, c)
 		if outcome != "" {

@@ -11,11 +11,12 @@ type call[V any] struct {
 	read       *Read[V]
 	stats      *methodStats // of the caller's method
 	key        *Key
-	many       bool     // the caller's method is a batch
-	infallible bool     // it returns no error
-	sharedArgs bool     // as in ReadConfig
-	slots      []uint32 // of the tags known from the arguments, the entry's own included
-	before     uint64   // flights that had started when the call began
+	many       bool          // the caller's method is a batch
+	infallible bool          // it returns no error
+	sharedArgs bool          // as in ReadConfig
+	slots      []uint32      // of the tags known from the arguments, the entry's own included
+	before     uint64        // flights that had started when the call began
+	hard       time.Duration // as in the config of the caller's method
 
 	flight  *flight[V] // in which the call is; nil if it is in none
 	starter bool       // of the flight
@@ -214,6 +215,8 @@ func (c *call[V]) mayTake(ctx context.Context, f *flight[V]) bool {
 		return f.fresh && f.loaded && after
 	}
 	e := f.entry // a copy, as others test it at the same time
+	ctx, cancel := c.withinHard(ctx)
+	defer cancel()
 	return after || f.checkable && e.serveTest(ctx, c.read.cache, c.key.since) == ""
 }
 
@@ -232,7 +235,12 @@ func (c *call[V]) stale(ctx context.Context) (value V, ok bool) {
 	if held == nil && c.flight != nil && isClosed(c.flight.done) {
 		held = c.flight.fallback
 	}
-	if held == nil || !held.staleTest(ctx, c.read.cache, c.key.since) {
+	if held == nil {
+		return value, false
+	}
+	within, cancel := c.withinHard(ctx)
+	defer cancel()
+	if !held.staleTest(within, c.read.cache, c.key.since) {
 		return value, false
 	}
 	value, _, ok = c.read.answer(held, NewDecoder(held.payload))
@@ -240,6 +248,14 @@ func (c *call[V]) stale(ctx context.Context) (value V, ok bool) {
 		c.read.damaged(ctx, c.key.stripe)
 	}
 	return value, ok
+}
+
+// withinHard bounds a wait for the log, if a test of the call waits for that.
+func (c *call[V]) withinHard(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l := c.read.cache.log; l == nil || l.bound > 0 {
+		return ctx, func() {}
+	}
+	return withinHard(ctx, c.hard)
 }
 
 // serveStale ends the call with the expired value, if there is one that may be

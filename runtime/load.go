@@ -79,7 +79,7 @@ func (r *Read[V]) Load(ctx context.Context, key *Key, loader Loader[V]) (V, erro
 	if outcome, reason := r.past(key); outcome != "" {
 		return r.through(ctx, key, loader, outcome, reason)
 	}
-	c := call[V]{read: r, stats: r.stats, key: key, infallible: r.cfg.Infallible, sharedArgs: r.cfg.SharedArgs}
+	c := call[V]{read: r, stats: r.stats, key: key, infallible: r.cfg.Infallible, sharedArgs: r.cfg.SharedArgs, hard: r.cfg.Hard}
 	if !c.prepare(&loader) {
 		return r.through(ctx, key, loader, Skipped, ReasonDependency)
 	}

@@ -677,3 +677,25 @@ func TestSharedOutageIsLoggedOnceForAllPorts(t *testing.T) {
 		}
 	})
 }
+
+// With D = 0 a caller that waits no longer than hard does not wait for a server that
+// does not answer either, to be told whether it may have the stale value.
+func TestSharedHardWithoutAnAnswer(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		const hard = 200 * time.Millisecond
+		m := s.joinWith(func(c *cacheruntime.ReadConfig[int64]) {
+			c.TTL, c.Stale, c.Hard = time.Second, time.Hour, hard
+		}, cacheruntime.WithMaxStaleness(0))
+		m.expectHits(1)
+		pass(2 * time.Second) // it expires
+		m.setLeave(func() { pass(20 * hard) })
+		m.tier.Stall()
+		began := time.Now()
+		_, err := m.try(1)
+		if took := time.Since(began); took > 3*hard/2 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v after %v", err, took)
+		}
+		m.tier.Heal()
+		pass(40 * hard)
+	})
+}
