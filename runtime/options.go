@@ -92,7 +92,8 @@ func WithLoadTimeout(d time.Duration) Option {
 // with the context it is given count as part of it; made without it they need turns
 // of their own, and loads that all wait for such a turn go on only at their deadline.
 // Calls past the cache, such as those of [Bypass] or in a
-// transaction, are not counted. Without this option there is no limit.
+// transaction, are not counted. Without this option there is no limit, or with
+// [WithShared] one of 256.
 func WithMaxLoads(n int) Option {
 	return func(o *options) {
 		o.maxLoads = n
@@ -163,8 +164,8 @@ func WithObserver(observer Observer) Option {
 // stale no other one serves for longer than [WithMaxStaleness] allows. An entry that
 // the memory does not have is looked for in the shared tier before it is loaded.
 //
-// A process that is cut off from the others calls the repositories; at most 256 loads
-// at the same time, unless [WithMaxLoads] says otherwise. A write goes through all the
+// A process that is cut off from the others calls the repositories. Therefore, at any time,
+// at most 256 loads run at once, unless [WithMaxLoads] says otherwise. A write goes through all the
 // same, and the others are told as soon as that can be done: see [ErrUndelivered]. A
 // guarded one is refused before it begins: see [ErrRefused].
 //
@@ -186,7 +187,8 @@ func WithShared(shared Shared) Option {
 // read that would be a hit waits until the log has been asked, by one question for all
 // that wait at the same time. Where the invalidation could not be delivered at once, D
 // counts from when it is: see [ErrUndelivered]. In the process that writes, nothing is ever
-// stale. D must be 0 or at least a millisecond, and needs [WithShared].
+// stale. With 0 a read that has a hard limit waits for each such answer for at most a quarter
+// of it, besides the limit itself. D must be 0 or at least a millisecond, and needs [WithShared].
 func WithMaxStaleness(d time.Duration) Option {
 	return func(o *options) {
 		o.maxStaleness = d
@@ -196,7 +198,7 @@ func WithMaxStaleness(d time.Duration) Option {
 
 // WithSharedFlights makes processes that miss the same entry at the same time load it
 // once: the first takes a short lock, and the others wait for what it stores, at most
-// for wait each. If the lock is given back without an entry to show, the next one takes
+// for wait each, and for a quarter of the read's hard limit if it has one. If the lock is given back without an entry to show, the next one takes
 // it; when its holder dies it runs out after wait. Batches and refreshes take no lock. It
 // needs [WithShared]; wait must be positive. By default each process loads for itself.
 func WithSharedFlights(wait time.Duration) Option {

@@ -11,7 +11,7 @@ type SharedStats struct {
 	Epoch    uint64        // of the log; 0 if none has been read yet
 	Position uint64        // up to which it has been applied
 	Current  bool          // hits are served: the table was proven current within the bound, or with D = 0 the log could be asked last
-	Behind   time.Duration // how long ago the question was sent by which it was proven last; 0 if it has not been
+	Behind   time.Duration // how long ago the question was sent by which it was proven last; 0 if it has not been, or the table is lost
 	Queued   int           // writes whose invalidations are yet to be delivered to other processes
 
 	Appended    uint64 // records of this process

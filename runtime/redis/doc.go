@@ -43,7 +43,13 @@
 // else has been at one of the keys, the log begins a new epoch. Nothing stale is
 // served then, but for a while everything is loaded again.
 // Attaching the first replica to a server that has had none begins an epoch as well, as Redis
-// then begins a new history.
+// then begins a new history; so does the repl-backlog-ttl, an hour by default, for which the
+// last replica has been gone.
+//
+// As a restart begins an epoch, all that persistence keeps of use are marks, which processes
+// enter again. A server that has save points, and stop-writes-on-bgsave-error, refuses every
+// script of the log (MISCONF), those that only prove it included, while it cannot write to its
+// disk.
 //
 // # What it costs
 //
