@@ -257,7 +257,7 @@ func unreachable(err error, sentinels bool) bool {
 	var reply *rueidis.RedisError
 	if errors.As(err, &reply) {
 		code, rest, _ := strings.Cut(reply.Error(), " ")
-		return slices.Contains([]string{"LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS"}, code) ||
+		return slices.Contains([]string{"LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF"}, code) ||
 			strings.HasPrefix(rest, "max number of clients reached") ||
 			sentinels && (code == "READONLY" || code == "CGREPLICA")
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -175,6 +176,29 @@ func TestServerThatIsNotReady(t *testing.T) {
 		}
 	}
 	s.Do("CONFIG", "SET", "min-replicas-to-write", "0")
+	works(t, tier)
+}
+
+// Nor is one that cannot write to its disk: it refuses also to say what the log has.
+func TestServerThatCannotSave(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, "--enable-protected-configs", "yes")
+	s.Do("CONFIG", "SET", "save", "3600 1")
+	dir := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.Do("CONFIG", "SET", "dir", dir)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	s.Do("BGSAVE")
+	redistest.Until(t, "saving has failed", func() bool { return s.Info("rdb_last_bgsave_status") == "err" })
+	tier := openRetrying(t, retrying(s.Addr()))
+	if _, err := tier.Prove(t.Context(), cacheruntime.LogPosition{}); err == nil || !strings.Contains(err.Error(), "MISCONF") {
+		t.Errorf("proving: %v", err)
+	}
+	s.Do("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
 	works(t, tier)
 }
 
