@@ -134,7 +134,8 @@ func (l *sharedLog) deliver() error {
 			return nil
 		}
 		l.queue = undelivered{} // its marks stay
-		// A log that has no room for a mark is to be told all the same what is stale. The
+		// Every other round takes what is in doubt out of the record, for the next round: a
+		// log that has no room for a mark is to be told all the same what is stale. The
 		// mark comes with the next record, which invalidates again; so do the ends of those
 		// that it takes the place of, or there would be none in between.
 		if split = !split && q.doubt.any(); split {

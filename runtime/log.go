@@ -260,7 +260,9 @@ func tableSlots(slots []uint32) []uint32 {
 // lose gives the table up: nothing is served until another one is there and proven
 // current by a reply to a question that was asked of it. What this process appends
 // meanwhile it appends again: see tell. If an epoch is condemned the log is to begin
-// another one. l.mu is held.
+// another one: where what the log says does not fit what was applied of that epoch. It is
+// condemned for all processes. 0 condemns none: the log has gone on to another epoch, so
+// that reading it is enough. l.mu is held.
 func (l *sharedLog) lose(condemned uint64) {
 	if condemned != 0 {
 		l.condemned = condemned

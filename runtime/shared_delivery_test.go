@@ -342,7 +342,8 @@ func TestSharedDeliveryUnderConstantWrites(t *testing.T) {
 	})
 }
 
-// A server that takes no records, say as its disk is full, can still be asked: what
+// A server that takes no records, say as the user's permissions have changed, can still be
+// asked (a Redis that cannot write to its disk cannot, see TestServerThatCannotSave): what
 // other tags stand for goes on to be served.
 func TestSharedServerThatTakesNothing(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {

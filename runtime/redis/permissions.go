@@ -84,13 +84,13 @@ func (t *Tier) missing(ctx context.Context, node rueidis.Client, cluster bool) (
 	logPattern, entryPattern := t.patterns()
 	var noLog, noEntries bool
 	for i, command := range logCommands {
-		forEntries := slices.Contains(entryCommands, command)
+		needed := slices.Contains(entryCommands, command)
 		switch {
 		case withLog[i] == 0 && withEntries[i] == 0:
 			rules = append(rules, rule(command))
 		case withLog[i] == 0:
 			noLog = true
-		case withEntries[i] == 0 && forEntries:
+		case withEntries[i] == 0 && needed:
 			noEntries = true
 		}
 	}
