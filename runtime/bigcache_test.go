@@ -2,6 +2,7 @@ package cacheruntime
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -129,6 +130,13 @@ func TestOptions(t *testing.T) {
 			cache.Close()
 		}
 	}
+
+	// A store of the caller's own stays his, if there is no cache.
+	store := newMemoryStore()
+	if _, err := New(WithStore(store), WithShared(claimed{})); !errors.Is(err, errClaimed) || store.closed > 0 {
+		t.Errorf("%v, and the store was closed %d times", err, store.closed)
+	}
+
 	for _, size := range []int64{minMaxBytes, 3 << 20, 64<<20 + 1, defaultMaxBytes, 2 << 30} {
 		cache, err := New(WithMaxBytes(size))
 		if err != nil {
@@ -141,3 +149,10 @@ func TestOptions(t *testing.T) {
 		cache.Close()
 	}
 }
+
+// A claimed tier is that of another cache.
+type claimed struct{ Shared }
+
+func (claimed) Claim() error { return errClaimed }
+
+var errClaimed = errors.New("claimed")

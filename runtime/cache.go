@@ -61,7 +61,10 @@ func New(opts ...Option) (*Cache, error) {
 	}
 	if tier, ok := o.shared.(interface{ Claim() error }); ok {
 		if err := tier.Claim(); err != nil {
-			return nil, fmt.Errorf("cacheruntime: WithShared: %w", joined(err, store.Close()))
+			if !o.storeGiven { // else it is still the caller's
+				err = joined(err, store.Close())
+			}
+			return nil, fmt.Errorf("cacheruntime: WithShared: %w", err)
 		}
 	}
 	cache := &Cache{

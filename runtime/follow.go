@@ -166,10 +166,10 @@ func (l *sharedLog) step() (err error) {
 // stepOnce reads a lost table again, tells the log what is queued, renews and ends
 // marks, and asks for what is new.
 func (l *sharedLog) stepOnce() error {
-	if err := l.rebuild(); err != nil {
-		return err
+	told := l.rebuild()
+	if told == nil {
+		told = l.deliver()
 	}
-	told := l.deliver()
 	if told != nil {
 		// A server that takes nothing may still be asked. One that has no room for a mark
 		// goes on to take renewals, and ends of leases, which make room: nobody else may be

@@ -209,6 +209,34 @@ func TestSharedRoomForMarksIsMade(t *testing.T) {
 	})
 }
 
+// So does one that has no room for a mark that is to be entered into a new epoch.
+func TestSharedRoomForMarksOfALostLogIsMade(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		s.makeSmall()
+		a := s.join(cacheruntime.WithAmbiguousWrites(fullLease, nil))
+		end := a.mustBegin(0)
+		s.grow(0)
+		end(inDoubt)
+		a.tier.Stall()
+		s.shared.Flush()
+		s.append(cacheruntime.LogRecord{Mark: cacheruntime.LogMark{ID: cacheruntime.LogID{1}, Slots: []uint32{1}, Lease: fullLease}})
+		a.tier.Heal()
+		pass(10 * fullLease)
+		a.expectDelivered()
+		s.expectNoMarks()
+		a.expectHits(0)
+		all := 0
+		for _, r := range s.shared.Records() {
+			if r.All {
+				all++
+			}
+		}
+		if all != 1 {
+			t.Errorf("%d records of everything", all)
+		}
+	})
+}
+
 // A commit's mark is renewed though another mark has no room.
 func TestSharedRenewalWithoutRoomForMarks(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {

@@ -152,6 +152,9 @@ func (l *sharedLog) tellAgain(what retelling) error {
 		if _, err := l.append(LogRecord{All: true}); err != nil {
 			return err
 		}
+		l.mu.Lock()
+		l.retell.stale = false // not once more if a mark cannot be told
+		l.mu.Unlock()
 	}
 	for _, m := range what.marks {
 		if _, err := l.append(LogRecord{Mark: m, OnlyIf: IfAbsent}); err != nil {
@@ -161,7 +164,7 @@ func (l *sharedLog) tellAgain(what retelling) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.lost {
-		l.retell = retelling{}
+		l.retell.marks = nil
 	}
 	return nil
 }

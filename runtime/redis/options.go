@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -155,10 +156,8 @@ func inRange[T int | time.Duration](wrong func(string, ...any), name string, val
 
 // noConnection reports whether nothing is said about how to connect.
 func (o *Options) noConnection() bool {
-	c := &o.ClientOption
 	return len(o.InitAddress) == 0 && o.Username == "" && o.Password == "" && o.TLSConfig == nil && o.SelectDB == 0 &&
-		len(c.InitAddress) == 0 && c.Username == "" && c.Password == "" && c.TLSConfig == nil && c.SelectDB == 0 &&
-		c.Sentinel.MasterSet == "" && c.AuthCredentialsFn == nil && c.SendToReplicas == nil
+		reflect.ValueOf(o.ClientOption).IsZero()
 }
 
 // sentinels reports whether sentinels say where the primary is.

@@ -708,6 +708,14 @@ var Table = []Mutant{
 		Run:     "^(TestSharedStaleWhileCutOff)$",
 	},
 
+	{
+		Name:    "no-ends-without-room",
+		Rule:    "A process that has no room in the log for a mark goes on to renew marks, and to end leases, which makes room.",
+		Patches: []weave.Patch{at("follow.go", "	told = cmp.Or(told, l.renewMarks(), l.endLeases())\n", "	if told == nil {\n		told = cmp.Or(l.renewMarks(), l.endLeases())\n	}\n")},
+		Package: Runtime,
+		Run:     "^(TestSharedRoomForMarksIsMade)$",
+	},
+
 	// A log that begins another epoch.
 	{
 		Name:    "not-invalidated-again",
