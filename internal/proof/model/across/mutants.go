@@ -112,6 +112,7 @@ func Limits() []Mutant {
 		{"writer that dies", "without a guard, a process that dies between commit and append leaves the old value until it expires", "crash", keepsAllRules},
 		{"commit after the lease", "a commit that lands after the lease is not seen until the entry expires", "in doubt", leaseTooShort},
 		{"split brain", "while a server that was replaced takes itself for the primary, its processes do not see the writes of the others", "split", keepsAllRules},
+		{"split brain, and nobody knows", "what was written there is left old until it expires, if every process that knows of it has ended when the server is one again", "split, joined, and nobody knows", keepsAllRules},
 		{"mark lost", "if the server loses the mark of a write in doubt, others may serve what that changes until a process that knows the mark has noticed", "mark lost", keepsAllRules},
 		{"failover and back", "a server that is replaced and takes its place again before anybody has asked the other one is not known to have lost anything, if servers are told apart by run_id alone", "failover and back", keepsAllRules},
 	}

@@ -419,6 +419,14 @@ func limits() []Scope {
 			actors: []actorOf{writer("writer", 0, plain), reader("reader 1", 1, read{}), reader("reader 2", 1, read{after: 2}), reader("reader 3", 1, read{after: 3}), happens("replica", event{do: splits, arg: 1})},
 		},
 		{
+			Name: "split, joined, and nobody knows", Why: "the same until all talk to one again, and no process is left that knows of the guarded write",
+			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", proofs: 1}}, cached: 1, marks: [maxMarks]words{word0}, bound: notPromised,
+			actors: []actorOf{
+				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, guarded: true}), reader("reader", 1, read{}),
+				happens("replica", event{do: splits, arg: 1}, event{do: crashes}, event{do: joins}),
+			},
+		},
+		{
 			Name: "mark lost", Why: "the server has lost a mark that only the process of the write knows, which has not noticed yet",
 			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true, proofs: 1}}, marked: true, before: []event{{do: flushes}}, marks: [maxMarks]words{word0}, bound: atOnce,
 			actors: []actorOf{
