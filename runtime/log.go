@@ -42,6 +42,7 @@ type sharedLog struct {
 	// read from a snapshot.
 	table     *table
 	at        LogPosition
+	server    string               // that the table was read from
 	recent    [recentRecords]LogID // of the last records, by number
 	lost      bool
 	condemned uint64    // the epoch that the snapshot is to end, or 0

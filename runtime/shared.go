@@ -154,6 +154,12 @@ type LogSnapshot struct {
 	Words   []uint64  // by slot, the number of the last record that invalidated it; shorter if the rest is 0
 	Cleared uint64    // the same for everything
 	Marks   []LogMark // outstanding
+
+	// Server identifies who has answered: one that was restarted, or was a replica before,
+	// is another one. With the same one as before, everything that was appended before the
+	// epoch began came before it, for all; with another one, or none if it is empty, it may
+	// have been appended later to the one that was there before.
+	Server string
 }
 
 // A SharedEntry is an entry to be kept.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// retelling is what a new log may have lost, and is told by every process that knows it.
+// retelling is what a new log may not know, and is told by every process that does.
 type retelling struct {
 	stale bool      // everything
 	marks []LogMark // that were outstanding
@@ -17,7 +17,7 @@ type retelling struct {
 
 func (r *retelling) any() bool { return r.stale || len(r.marks) > 0 }
 
-// rebuild reads a lost table again, and tells the new log what it may have lost.
+// rebuild reads a lost table again, and tells the new log what it may not know.
 func (l *sharedLog) rebuild() error {
 	for {
 		l.mu.Lock()
@@ -116,9 +116,13 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	for _, m := range s.Marks {
 		l.addMark(m)
 	}
-	// A log that lost its state has lost marks as well, and maybe records: a server that
-	// was replaced may have taken some while others read through its successor.
-	l.retell.stale = l.retell.stale || newEpoch && l.at.Epoch != 0
+	// A server that was replaced may have taken records while others read through its
+	// successor.
+	if newEpoch && l.at.Epoch != 0 && (s.Server != l.server || s.Server == "") {
+		l.retell.stale = true
+	}
+	// A log that lost its state has lost its marks as well. Every process that knows
+	// of them enters them again.
 	restore := map[LogID]LogMark{}
 	for _, m := range l.retell.marks {
 		restore[m.ID] = m
@@ -135,7 +139,7 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	}
 	maps.DeleteFunc(restore, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
 	l.retell.marks = slices.Collect(maps.Values(restore))
-	l.at = s.At
+	l.at, l.server = s.At, s.Server
 	t.remark(marks{}, l.queue.stale)
 	t.remark(marks{}, l.sending.stale)
 	l.lost, l.condemned = false, 0
@@ -146,7 +150,7 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	return nil
 }
 
-// tellAgain tells the new log what it may have lost.
+// tellAgain tells the new log what it may not know.
 func (l *sharedLog) tellAgain(what retelling) error {
 	if what.stale {
 		if _, err := l.append(LogRecord{All: true}); err != nil {

@@ -370,6 +370,7 @@ func testLoss(t *testing.T, s Subject, loss Loss, by string) {
 	h.append(0, record(6))
 	h.check(0)
 	old := h.state.At
+	server := h.next().server()
 	loss.Lose()
 	for _, from := range append(h.positions, cacheruntime.LogPosition{}) {
 		expect(t, "a proof", cacheruntime.LogReply{}, h.next().prove(from))
@@ -399,4 +400,5 @@ func testLoss(t *testing.T, s Subject, loss Loss, by string) {
 		t.Error("the epoch is the same")
 	}
 	expect(t, "a proof from the old head", cacheruntime.LogReply{Head: h.state.At}, h.next().prove(old))
+	expect(t, "the server, which is the same", server, h.next().server())
 }

@@ -111,6 +111,19 @@ func (p process) snapshot(condemned uint64) state {
 	return stateOf(p.t, snapshot)
 }
 
+// server identifies who answers.
+func (p process) server() string {
+	p.t.Helper()
+	snapshot, err := p.Snapshot(p.ctx, 0)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if snapshot.Server == "" {
+		p.t.Fatal("nothing tells who has answered")
+	}
+	return snapshot.Server
+}
+
 // expect compares what there is with what there has to be. Nil is like nothing.
 func expect(t *testing.T, what string, want, got any) {
 	t.Helper()

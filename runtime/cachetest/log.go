@@ -10,9 +10,9 @@ import (
 
 // A logState is what a server keeps of a log: records, and what they add up to.
 type logState struct {
-	epoch   uint64 // 0: there is nothing but marks
-	run     uint64 // of the server when the epoch began
-	torn    bool   // a part of it was evicted
+	epoch   uint64             // 0: there is nothing but marks
+	run     cacheruntime.LogID // of the server when the epoch began
+	torn    bool               // a part of it was evicted
 	records []cacheruntime.LogRecord
 	words   map[uint32]uint64
 	cleared uint64
@@ -33,7 +33,7 @@ func (l *logState) clone() *logState {
 }
 
 // begin begins an epoch. It keeps the marks.
-func (l *logState) begin(epoch, run uint64, genesis cacheruntime.LogID) {
+func (l *logState) begin(epoch uint64, run, genesis cacheruntime.LogID) {
 	l.epoch, l.run, l.torn = epoch, run, false
 	l.records = []cacheruntime.LogRecord{{Number: 1, ID: genesis}}
 	l.words = map[uint32]uint64{}
@@ -155,7 +155,7 @@ func newLogID() (id cacheruntime.LogID) {
 // A server is the log on a machine that can be restarted and has a replica, which
 // lags. Nothing of it is safe for concurrent use.
 type server struct {
-	run     uint64
+	run     cacheruntime.LogID
 	longest int // log, in records; 0 without a limit
 	log     *logState
 	saved   *logState
@@ -167,7 +167,7 @@ type server struct {
 const maxLag = 1024
 
 func newServer() *server {
-	return &server{run: 1, log: newLogState(), saved: newLogState(), replica: newLogState()}
+	return &server{run: newLogID(), log: newLogState(), saved: newLogState(), replica: newLogState()}
 }
 
 // change makes a change, which the replica is told of later, so that at least the last
@@ -228,7 +228,9 @@ func (s *server) snapshot(condemned uint64) cacheruntime.LogSnapshot {
 	if !s.sound() || s.log.epoch == condemned {
 		s.begin()
 	}
-	return s.log.snapshot()
+	snapshot := s.log.snapshot()
+	snapshot.Server = string(s.run[:])
+	return snapshot
 }
 
 // save saves the log for a restart.
@@ -246,6 +248,6 @@ func (s *server) failOver(n int) {
 }
 
 func (s *server) become(log *logState) {
-	s.run++
+	s.run = newLogID()
 	s.log, s.replica, s.steps = log, log.clone(), nil
 }

@@ -227,7 +227,7 @@ func decodeSnapshot(reply []rueidis.RedisMessage, table string) (snapshot cacher
 	if err1 != nil || err2 != nil || cleared > at.Number || len(marks)%2 != 0 {
 		return none, false, malformed("a snapshot")
 	}
-	s := cacheruntime.LogSnapshot{At: at, Cleared: cleared}
+	s := cacheruntime.LogSnapshot{At: at, Cleared: cleared, Server: table[serverOffset:headerSize]}
 	if s.Words, err = decodeWords(table[headerSize:], at.Number); err != nil {
 		return none, false, err
 	}

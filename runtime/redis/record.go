@@ -23,6 +23,7 @@ const (
 
 	headerSize     = 144 // of the table
 	positionOffset = 16  // in it, of epoch, number and ID
+	serverOffset   = 64  // in it, to its end
 
 	idSize        = len(cacheruntime.LogID{})
 	positionSize  = 8 + 8 + idSize

@@ -74,7 +74,7 @@ func Mutants() []Mutant {
 		{"stored state without marks", "marks are part of the state of the log", "start", stateWithoutMarks},
 		{"marks left by the log", "a new epoch has the marks of the one before it", "trim", marksLeftByLog},
 		{"marks not appended again", "marks that a process knows, and the new epoch has lost, are appended again", "in doubt, flushed", marksNotAppendedAgain},
-		{"not invalidated again", "what was invalidated in the epoch before is invalidated again by everybody who may know of it", "split and joined", notInvalidatedAgain},
+		{"not invalidated again", "what was invalidated in the log of a server that was replaced is invalidated again by everybody who may know of it", "split and joined", notInvalidatedAgain},
 		{"mark of a late reply forgotten", "a process knows its own marks, also if it has read the table of another epoch when it hears that they were appended", "in doubt, an epoch begins", lateMarkForgotten},
 		{"hits before the marks", "nothing is served before they are there again", "in doubt, flushed", hitsBeforeMarks},
 		{"mark dropped by a local clock", "a mark ends with a record", "in doubt", markByLocalClock},

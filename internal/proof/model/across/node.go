@@ -294,7 +294,7 @@ func (x *step) askAnew(i uint8, n *node) bool {
 	if !x.isWhole(v) || v.epoch == n.view.epoch && n.view.ended && x.fault != epochKept {
 		x.begin(v)
 	}
-	*p = snapshot{here: true, epoch: v.epoch, id: v.head, words: v.words, marks: v.marks}
+	*p = snapshot{here: true, epoch: v.epoch, run: v.run, id: v.head, words: v.words, marks: v.marks}
 	x.say("asks for the state, which is as of %d of epoch %d", x.s.recordOf(p.id).number, p.epoch)
 	return true
 }
@@ -308,7 +308,7 @@ func (x *step) install(i uint8, n *node) bool {
 	x.freeze(i)
 	old := n.view
 	n.view = view{
-		epoch: p.epoch, at: x.s.recordOf(p.id).number, id: p.id, words: p.words, since: old.since, serial: old.serial + 1,
+		epoch: p.epoch, run: p.run, at: x.s.recordOf(p.id).number, id: p.id, words: p.words, since: old.since, serial: old.serial + 1,
 		proven: x.fault == installIsProof,
 	}
 	for mark := range uint8(maxMarks) {
@@ -319,7 +319,7 @@ func (x *step) install(i uint8, n *node) bool {
 			n.missing[mark] = old.gens[mark]
 		}
 	}
-	if old.epoch != 0 && old.epoch != p.epoch && x.fault != notInvalidatedAgain {
+	if old.epoch != 0 && old.run != p.run && x.fault != notInvalidatedAgain {
 		n.again = true
 	}
 	if x.fault == localMarksLost {
@@ -346,9 +346,8 @@ func (x *step) freeze(i uint8) {
 // isWhole reports whether the log has been told again what it may have lost.
 func (n *node) isWhole() bool { return !n.again && n.missing == [maxMarks]uint8{} }
 
-// invalidateAgain invalidates everything in an epoch that follows another one: what was
-// invalidated there may have been so in a server that was replaced, while others read
-// through its successor.
+// invalidateAgain invalidates everything in the log of another server: what was invalidated
+// in the one before may have been so while others read through its successor.
 func (x *step) invalidateAgain(i uint8, n *node) bool {
 	if !n.again || n.view.dead || n.applying.by != byNobody {
 		return false

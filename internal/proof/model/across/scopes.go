@@ -278,7 +278,7 @@ func Scopes() []Scope {
 			},
 		},
 		{
-			Name: "trim, and the writer lives", deep: true, Why: "the same, and the process that the write is of invalidates and marks again what it knows, unless it dies",
+			Name: "trim, and the writer lives", large: true, Why: "the same, and the process that the write is of invalidates and marks again what it knows, unless it dies",
 			keys: one, words: one, depends: tag, nodes: []place{a, {name: "B", behind: true}}, marked: true, before: []event{{do: trims}}, marks: [maxMarks]words{word0}, bound: atOnce,
 			actors: []actorOf{
 				writer("writer", 0, &write{words: word0, keys: []uint8{0}, mark: 1, doubt: true}), happens("late commit", event{do: lands}),

@@ -91,6 +91,7 @@ type record struct {
 // A view is a table, and what it is known to be.
 type view struct {
 	epoch  uint8 // 0 for none
+	run    uint8 // of the server that it was read from
 	at     uint8 // number of the last record that was applied: the clock
 	id     uint8 // of that record
 	words  [maxWords]uint8
@@ -161,6 +162,7 @@ const (
 type snapshot struct {
 	here  bool
 	epoch uint8
+	run   uint8 // of the server
 	id    uint8
 	words [maxWords]uint8
 	marks [maxMarks]uint8
@@ -269,7 +271,7 @@ func (x *system) Start() state {
 		}
 		n.proofs = x.nodes[i].proofs
 		n.crashed = x.nodes[i].gone
-		n.view = view{epoch: 1, at: start, id: 1, proven: true}
+		n.view = view{epoch: 1, run: 1, at: start, id: 1, proven: true}
 		if x.nodes[i].cold {
 			n.view = view{dead: true}
 		}
