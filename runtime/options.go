@@ -165,9 +165,9 @@ func WithObserver(observer Observer) Option {
 // the memory does not have is looked for in the shared tier before it is loaded.
 //
 // A process that is cut off from the others calls the repositories. Therefore, at any time,
-// at most 256 loads run at once, unless [WithMaxLoads] says otherwise. A write goes through all the
-// same, and the others are told as soon as that can be done: see [ErrUndelivered]. A
-// guarded one is refused before it begins: see [ErrRefused].
+// at most 256 loads run at once, unless [WithMaxLoads] says otherwise. A write goes
+// through all the same, and the others are told as soon as that can be done: see
+// [ErrUndelivered]. A guarded one is refused before it begins: see [ErrRefused].
 //
 // What a [Refresh] stores holds for the memory of this process: an entry that it has
 // given up may come back from the shared tier as another process has loaded it.
@@ -198,9 +198,10 @@ func WithMaxStaleness(d time.Duration) Option {
 
 // WithSharedFlights makes processes that miss the same entry at the same time load it
 // once: the first takes a short lock, and the others wait for what it stores, at most
-// for wait each, and for a quarter of the read's hard limit if it has one. If the lock is given back without an entry to show, the next one takes
-// it; when its holder dies it runs out after wait. Batches and refreshes take no lock. It
-// needs [WithShared]; wait must be positive. By default each process loads for itself.
+// for wait each, and for a quarter of the read's hard limit if it has one. If the lock is
+// given back without an entry to show, the next one takes it; when its holder dies it runs
+// out after wait. Batches and refreshes take no lock. It needs [WithShared]; wait must be
+// positive. By default each process loads for itself.
 func WithSharedFlights(wait time.Duration) Option {
 	return func(o *options) {
 		o.sharedFlights = wait

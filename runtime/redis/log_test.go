@@ -115,10 +115,13 @@ func (f *fold) position(i int) cacheruntime.LogPosition {
 	return cacheruntime.LogPosition{Epoch: f.at.Epoch, Number: f.records[i-1].Number, ID: f.records[i-1].ID}
 }
 
+// identity is that of a server in its present role.
+func identity(s *redistest.Server) string { return s.Info("run_id") + s.Info("master_replid") }
+
 // check compares a snapshot with what the records add up to.
 func (f *fold) check(t *testing.T, got cacheruntime.LogSnapshot) {
 	t.Helper()
-	want := cacheruntime.LogSnapshot{At: f.at, Cleared: f.cleared}
+	want := cacheruntime.LogSnapshot{At: f.at, Cleared: f.cleared, Server: got.Server}
 	for _, m := range f.marks {
 		want.Marks = append(want.Marks, m)
 	}
@@ -449,7 +452,7 @@ func TestWhatBeginsANewEpoch(t *testing.T) {
 					t.Errorf("a proof has changed what is in Redis:\n%s", diff)
 				}
 
-				want := cacheruntime.LogSnapshot{Words: []uint64{}}
+				want := cacheruntime.LogSnapshot{Words: []uint64{}, Server: identity(s)}
 				if !test.marksLost {
 					want.Marks = []cacheruntime.LogMark{m}
 				}
@@ -625,7 +628,8 @@ func TestRestart(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	tier := open(t, s)
-	at := mustSnapshot(t, tier, 0).At
+	first := mustSnapshot(t, tier, 0)
+	at := first.At
 	r := record(1)
 	r.Mark = mark(3)
 	mustAppend(t, tier, at, r)
@@ -644,7 +648,7 @@ func TestRestart(t *testing.T) {
 	if diff := cmp.Diff(cacheruntime.LogReply{}, reply); diff != "" {
 		t.Errorf("proof (-want +got):\n%s", diff)
 	}
-	if next := mustSnapshot(t, tier, 0); next.At.Epoch == at.Epoch || next.At.Number != 1 || len(next.Marks) != 1 {
+	if next := mustSnapshot(t, tier, 0); next.At.Epoch == at.Epoch || next.At.Number != 1 || len(next.Marks) != 1 || next.Server == first.Server {
 		t.Errorf("%+v", next)
 	}
 }
@@ -654,7 +658,8 @@ func TestFailover(t *testing.T) {
 	primary := redistest.Start(t)
 	replica := redistest.StartReplica(t, primary)
 	old := open(t, primary)
-	at := mustSnapshot(t, old, 0).At
+	first := mustSnapshot(t, old, 0)
+	at := first.At
 	r := record(1)
 	mustAppend(t, old, at, r)
 	at = after(at, r)
@@ -683,6 +688,9 @@ func TestFailover(t *testing.T) {
 	primary.Promote()
 	if diff := cmp.Diff(cacheruntime.LogReply{}, mustProve(t, old, at)); diff != "" {
 		t.Errorf("proof of a primary that is back (-want +got):\n%s", diff)
+	}
+	if next := mustSnapshot(t, old, 0); next.Server == first.Server || next.Server != identity(primary) {
+		t.Errorf("a primary that is back is %q, and was %q", next.Server, first.Server)
 	}
 }
 
