@@ -37,7 +37,7 @@ var walls = []wall{
 	{"go/ast", []string{"annotations", "generator/load.go", "internal/proof/weave"}, "what a program says is read by the checker"},
 	{"go/types", []string{"annotations", "generator", "internal/proof/weave"}, "users of generated code carry no type checker"},
 	{"go/parser", []string{"annotations", "generator/load.go", "internal/proof/weave"}, "files are parsed in one place, expressions in the other"},
-	{"reflect", []string{"runtime/key_marshal.go", "example/internal/visit", "internal/proof/schedule"}, "what users run needs it for the dynamic type of an interface in a key alone"},
+	{"reflect", []string{"runtime/key_marshal.go", "runtime/redis/options.go", "example/internal/visit", "internal/proof/schedule"}, "what users run needs it for the dynamic type of an interface in a key, and once for the options of another package, alone"},
 	{"os/exec", []string{"example/main.go", "example/internal/visit", "internal/proof", "internal/redistest"}, "programs are run by tests, and by the example, which runs itself"},
 	{"github.com/dave/jennifer", []string{"generator/internal/emit"}, "only the emitter knows how code is put together"},
 	{"golang.org/x/tools/go/packages", []string{"generator/load.go", "generator/generate.go"}, "only the loader knows where packages come from"},

@@ -154,7 +154,8 @@ func inRange[T int | time.Duration](wrong func(string, ...any), name string, val
 	}
 }
 
-// noConnection reports whether nothing is said about how to connect.
+// noConnection reports whether nothing is said about how to connect. None of the client's
+// options may be ignored, nor those that it will have, which is why they are not named here.
 func (o *Options) noConnection() bool {
 	return len(o.InitAddress) == 0 && o.Username == "" && o.Password == "" && o.TLSConfig == nil && o.SelectDB == 0 &&
 		reflect.ValueOf(o.ClientOption).IsZero()
