@@ -64,7 +64,7 @@ func checkHistory(t *testing.T, guarded bool, seed uint64) {
 	dbRand := newRand()
 	pause := func(rnd func(int) int) {
 		if rnd(3) > 0 {
-			<-time.After(time.Duration(rnd(20)) * time.Millisecond)
+			<-time.After(time.Duration(1+rnd(20)) * time.Millisecond)
 		}
 	}
 	r.enter = func(context.Context, int64) { pause(dbRand) }
