@@ -90,7 +90,7 @@ func (p *process) resume(t testing.TB) {
 func (p *process) signal(t testing.TB, sig os.Signal) {
 	t.Helper()
 	if sig == nil {
-		t.Skip("processes cannot be stopped on this system")
+		cannotRun(t, "processes cannot be stopped on this system")
 	}
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		t.Fatalf("%s: %v: %v", filepath.Base(p.cmd.Path), sig, err)

@@ -52,16 +52,23 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
+// cannotRun ends a test that cannot be run on this machine: where servers are required, as
+// in CI, nothing is left out without notice.
+func cannotRun(t testing.TB, why any) {
+	t.Helper()
+	if os.Getenv(mustHave) == "required" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
 // launch starts a server for the first time.
 func (s *Server) launch() {
 	t := s.t
 	t.Helper()
 	path, err := find()
 	if err != nil {
-		if os.Getenv(mustHave) == "required" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		cannotRun(t, err)
 	}
 	s.path, s.dir = path, t.TempDir()
 	t.Cleanup(s.end)

@@ -200,7 +200,7 @@ func TestLogOfFailure(t *testing.T) {
 		tb.Errorf("a failure")
 	})
 	if r.skipped {
-		t.Skip(r.said.String())
+		cannotRun(t, r.said.String())
 	}
 	if !strings.Contains(r.said.String(), "Ready to accept connections") {
 		t.Errorf("the server's log is not shown: %s", &r.said)
@@ -211,7 +211,7 @@ func TestBadArgument(t *testing.T) {
 	t.Parallel()
 	r := rehearse(t, func(tb testing.TB) { Start(tb, "--no-such-option", "1") })
 	if r.skipped {
-		t.Skip(r.said.String())
+		cannotRun(t, r.said.String())
 	}
 	if !r.failed || !strings.Contains(r.said.String(), "no-such-option") {
 		t.Errorf("failed: %t: %s", r.failed, &r.said)
@@ -316,9 +316,9 @@ func deserter(io *ChildIO) {
 func TestServersEndWithTheTestBinary(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux ends a process with its parent")
+		cannotRun(t, "only Linux ends a process with its parent")
 	}
-	Start(t) // or skip
+	Start(t) // which ends the test if there is no server
 	child := Child(t, "deserter", t.TempDir())
 	addr := child.Receive()
 	dial(t, addr)
