@@ -34,7 +34,8 @@ type Options struct {
 
 	// ClientOption is everything else that the client can be told. What is also a field
 	// of Options must be given there only. Client-side caching is always disabled, as
-	// nothing here uses it; whatever SendToReplicas says, replicas are asked for entries
+	// nothing here uses it, and so are retries: an entry that could not be read is loaded,
+	// and the log is asked again by what follows it. Whatever SendToReplicas says, replicas are asked for entries
 	// alone. Dialer.Timeout is twice, ConnWriteTimeout three times LogTimeout by default.
 	// With sentinels, which tell of a failover, Sentinel.Dialer has by default the timeout
 	// and interval of Dialer, and Sentinel.TopologyRefreshInterval is 5 s, after which they
@@ -191,10 +192,17 @@ func (o *Options) clientOption(wrong func(string, ...any)) {
 		wrong("ClientOption.ReplicaOnly cannot be used: the log is on the primary; SendToReplicas can send reads of entries to replicas")
 	}
 
+	if c.RetryDelay != nil {
+		wrong("ClientOption.RetryDelay cannot be used: no command is sent again, what fails is tried again later")
+	}
 	if send := c.SendToReplicas; send != nil {
 		c.SendToReplicas = func(cmd rueidis.Completed) bool { return entryRead(cmd) && send(cmd) }
 	}
 	c.DisableCache = true
+	// A command that is tried again on another connection may be looked at still by what
+	// writes to the one that broke, while the client uses its memory for the next command.
+	// Redirections in a cluster are followed all the same.
+	c.DisableRetry = true
 	if c.Dialer.Timeout == 0 {
 		c.Dialer.Timeout = 2 * o.LogTimeout
 	}

@@ -25,27 +25,30 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		"no namespace":         {func(o *Options) { o.Namespace = "" }, "Namespace is missing"},
-		"a long namespace":     {func(o *Options) { o.Namespace = strings.Repeat("x", 65) }, "65 bytes"},
-		"braces":               {func(o *Options) { o.Namespace = "a{b}" }, "braces"},
-		"a blank":              {func(o *Options) { o.Namespace = "a b" }, "visible"},
-		"a control character":  {func(o *Options) { o.Namespace = "a\x00" }, "visible"},
-		"not UTF-8":            {func(o *Options) { o.Namespace = "a\xff" }, "UTF-8"},
-		"no address":           {func(o *Options) { o.InitAddress = nil }, "InitAddress is missing"},
-		"an empty address":     {func(o *Options) { o.InitAddress = []string{""} }, "InitAddress has an address that is empty"},
-		"Timeout":              {func(o *Options) { o.Timeout = -1 }, "Timeout is -1ns"},
-		"a tiny Timeout":       {func(o *Options) { o.Timeout = 1 }, "at least 1ms, or 0 for 100ms"},
-		"LogTimeout":           {func(o *Options) { o.LogTimeout = -1 }, "LogTimeout is -1ns"},
-		"LogLength":            {func(o *Options) { o.LogLength = 99 }, "LogLength is 99; it must be at least 100, or 0 for 100000"},
-		"MaxEntryBytes":        {func(o *Options) { o.MaxEntryBytes = 1 << 30 }, "MaxEntryBytes is 1073741824; it must be at most 268435456"},
-		"MaxTTL":               {func(o *Options) { o.MaxTTL = -time.Hour }, "MaxTTL is -1h"},
-		"CompressAbove":        {func(o *Options) { o.CompressAbove = -1 }, "CompressAbove is -1"},
-		"address twice":        {func(o *Options) { o.ClientOption.InitAddress = []string{"b"} }, "ClientOption has InitAddress"},
-		"user twice":           {func(o *Options) { o.ClientOption.Username = "b" }, "ClientOption has Username"},
-		"password twice":       {func(o *Options) { o.ClientOption.Password = "b" }, "ClientOption has Password"},
-		"TLS twice":            {func(o *Options) { o.ClientOption.TLSConfig = new(tls.Config) }, "ClientOption has TLSConfig"},
-		"database twice":       {func(o *Options) { o.ClientOption.SelectDB = 1 }, "ClientOption has SelectDB"},
-		"replicas only":        {func(o *Options) { o.ClientOption.ReplicaOnly = true }, "ReplicaOnly"},
+		"no namespace":        {func(o *Options) { o.Namespace = "" }, "Namespace is missing"},
+		"a long namespace":    {func(o *Options) { o.Namespace = strings.Repeat("x", 65) }, "65 bytes"},
+		"braces":              {func(o *Options) { o.Namespace = "a{b}" }, "braces"},
+		"a blank":             {func(o *Options) { o.Namespace = "a b" }, "visible"},
+		"a control character": {func(o *Options) { o.Namespace = "a\x00" }, "visible"},
+		"not UTF-8":           {func(o *Options) { o.Namespace = "a\xff" }, "UTF-8"},
+		"no address":          {func(o *Options) { o.InitAddress = nil }, "InitAddress is missing"},
+		"an empty address":    {func(o *Options) { o.InitAddress = []string{""} }, "InitAddress has an address that is empty"},
+		"Timeout":             {func(o *Options) { o.Timeout = -1 }, "Timeout is -1ns"},
+		"a tiny Timeout":      {func(o *Options) { o.Timeout = 1 }, "at least 1ms, or 0 for 100ms"},
+		"LogTimeout":          {func(o *Options) { o.LogTimeout = -1 }, "LogTimeout is -1ns"},
+		"LogLength":           {func(o *Options) { o.LogLength = 99 }, "LogLength is 99; it must be at least 100, or 0 for 100000"},
+		"MaxEntryBytes":       {func(o *Options) { o.MaxEntryBytes = 1 << 30 }, "MaxEntryBytes is 1073741824; it must be at most 268435456"},
+		"MaxTTL":              {func(o *Options) { o.MaxTTL = -time.Hour }, "MaxTTL is -1h"},
+		"CompressAbove":       {func(o *Options) { o.CompressAbove = -1 }, "CompressAbove is -1"},
+		"address twice":       {func(o *Options) { o.ClientOption.InitAddress = []string{"b"} }, "ClientOption has InitAddress"},
+		"user twice":          {func(o *Options) { o.ClientOption.Username = "b" }, "ClientOption has Username"},
+		"password twice":      {func(o *Options) { o.ClientOption.Password = "b" }, "ClientOption has Password"},
+		"TLS twice":           {func(o *Options) { o.ClientOption.TLSConfig = new(tls.Config) }, "ClientOption has TLSConfig"},
+		"database twice":      {func(o *Options) { o.ClientOption.SelectDB = 1 }, "ClientOption has SelectDB"},
+		"replicas only":       {func(o *Options) { o.ClientOption.ReplicaOnly = true }, "ReplicaOnly"},
+		"retries": {func(o *Options) {
+			o.ClientOption.RetryDelay = func(int, rueidis.Completed, error) time.Duration { return 0 }
+		}, "ClientOption.RetryDelay"},
 		"a client and more":    {func(o *Options) { o.Client = noClient{} }, "Client cannot be combined"},
 		"a client and options": {func(o *Options) { o.InitAddress, o.Client, o.ClientOption.ClientName = nil, noClient{}, "c" }, "Client cannot be combined"},
 	} {
@@ -77,7 +80,7 @@ func TestOptionsReachTheClient(t *testing.T) {
 	}
 	c := o.ClientOption
 	if !slices.Equal(c.InitAddress, o.InitAddress) || c.Username != "u" || c.Password != "p" || c.TLSConfig != config || c.SelectDB != 3 ||
-		c.ClientName != "c" || !c.DisableCache || c.Dialer.Timeout != 2*time.Minute || c.ConnWriteTimeout != 3*time.Minute {
+		c.ClientName != "c" || !c.DisableCache || !c.DisableRetry || c.Dialer.Timeout != 2*time.Minute || c.ConnWriteTimeout != 3*time.Minute {
 		t.Errorf("%+v", c)
 	}
 }
