@@ -237,25 +237,14 @@ func TestSharedRenewalWithoutRoomForMarks(t *testing.T) {
 		s.makeSmall()
 		a, b := s.joinGuarded(), s.joinGuarded()
 		b.expectHits(1)
-		ctx, tx := a.cache.Begin(t.Context())
-		_, call, err := a.update.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(1)) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		call.Returned(nil)
-		call.End()
-		err = tx.Commit(func() error {
+		a.commit(1, func() {
 			_, call := a.update.BeginAnyway(context.Background(), func(tags *cacheruntime.Tags) { tags.Add(rowTag(2)) })
 			call.End() // in doubt
 			for range 30 {
 				pass(fullLease / 10)
 				b.expectNoHit(1)
 			}
-			return nil
 		})
-		if err != nil {
-			t.Error(err)
-		}
 	})
 }
 

@@ -317,6 +317,26 @@ func (m *member) write(id int64) {
 	end(nil)
 }
 
+// commit commits a transaction that has written a row. What there is to be done while it
+// commits is done by meanwhile.
+func (m *member) commit(id int64, meanwhile func()) {
+	m.t.Helper()
+	ctx, tx := m.cache.Begin(m.t.Context())
+	_, call, err := m.update.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(id)) })
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	call.Returned(nil)
+	call.End()
+	err = tx.Commit(func() error {
+		meanwhile()
+		return nil
+	})
+	if err != nil {
+		m.t.Error(err)
+	}
+}
+
 // inDoubt is the error of a write that may land later.
 var inDoubt = errors.Join(context.DeadlineExceeded)
 

@@ -91,14 +91,7 @@ func TestSharedCommitThatTakesLong(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
 		a, b := s.joinGuarded(), s.joinGuarded()
 		a.expectHits(1)
-		ctx, tx := b.cache.Begin(t.Context())
-		_, call, err := b.update.Begin(ctx, func(tags *cacheruntime.Tags) { tags.Add(rowTag(1)) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		call.Returned(nil)
-		call.End()
-		err = tx.Commit(func() error {
+		b.commit(1, func() {
 			for range 6 {
 				pass(fullLease / 2)
 				a.expectNoHit(1)
@@ -115,11 +108,7 @@ func TestSharedCommitThatTakesLong(t *testing.T) {
 			}
 			a.expectNoHit(1)
 			s.grow(1)
-			return nil
 		})
-		if err != nil {
-			t.Error(err)
-		}
 		pass(bound)
 		a.expectHits(1)
 		s.expectNoMarks()

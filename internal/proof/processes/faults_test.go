@@ -164,16 +164,26 @@ func TestLogTrimmed(t *testing.T) {
 	}
 }
 
+// startReplicated starts a primary and its replica, which hears of nothing that is new
+// once it is cut off.
+func startReplicated(t *testing.T) (primary, replica *redistest.Server, cutOff func()) {
+	primary = redistest.Start(t)
+	replication := redistest.StartProxy(t, primary.Addr())
+	replica = redistest.Start(t)
+	replica.Follow(replication.Addr())
+	return primary, replica, func() {
+		replica.CatchUp(primary)
+		replication.Block(redistest.Both)
+	}
+}
+
 // The primary is killed, and a replica that had fallen behind takes its place: nothing
 // stale is read, though positions of the log mean something else from then on.
 func TestFailover(t *testing.T) {
 	for _, guard := range []time.Duration{0, time.Second} {
 		t.Run(fmt.Sprint("guard ", guard), func(t *testing.T) {
 			t.Parallel()
-			primary := redistest.Start(t)
-			replication := redistest.StartProxy(t, primary.Addr())
-			replica := redistest.Start(t)
-			replica.Follow(replication.Addr())
+			primary, replica, cutOff := startReplicated(t)
 			name := redistest.StartProxy(t, primary.Addr())
 			s := settings{Bound: 200 * time.Millisecond, Timeout: shortTimeout, Guard: guard, LosesData: true}
 			if guard > 0 {
@@ -185,8 +195,7 @@ func TestFailover(t *testing.T) {
 			before := processes[0].epochs()
 			traffic := w.traffic(seed(t), processes...)
 			traffic.flow()
-			replica.CatchUp(primary)
-			replication.Block(redistest.Both)
+			cutOff()
 			traffic.letRun(300 * time.Millisecond)
 			w.until("the replica has fallen behind", func() bool {
 				return primary.Info("master_repl_offset") != replica.Info("slave_repl_offset")
@@ -211,10 +220,7 @@ func TestSentinelFailover(t *testing.T) {
 		t.Run(fmt.Sprint("guard ", guard), func(t *testing.T) {
 			t.Parallel()
 			const masterSet = "blog"
-			primary := redistest.Start(t)
-			replication := redistest.StartProxy(t, primary.Addr())
-			replica := redistest.Start(t)
-			replica.Follow(replication.Addr())
+			primary, replica, cutOff := startReplicated(t)
 			sentinel := redistest.StartSentinel(t, masterSet, primary, 1)
 			s := settings{Bound: 200 * time.Millisecond, Timeout: shortTimeout, Guard: guard, LosesData: true, MasterSet: masterSet}
 			if guard > 0 {
@@ -226,8 +232,7 @@ func TestSentinelFailover(t *testing.T) {
 			before := processes[0].epochs()
 			traffic := w.traffic(seed(t), processes...)
 			traffic.flow()
-			replica.CatchUp(primary)
-			replication.Block(redistest.Both)
+			cutOff()
 			traffic.letRun(300 * time.Millisecond)
 			w.until("the replica has fallen behind", func() bool {
 				return primary.Info("master_repl_offset") != replica.Info("slave_repl_offset")
