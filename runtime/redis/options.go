@@ -32,14 +32,14 @@ type Options struct {
 	// SelectDB is the number of the database, 0 by default. A cluster has that one only.
 	SelectDB int
 
-	// ClientOption is everything else that the client can be told. What is also a field
-	// of Options must be given there only. Client-side caching is always disabled, as
-	// nothing here uses it, and so are retries: an entry that could not be read is loaded,
-	// and the log is asked again by what follows it. Whatever SendToReplicas says, replicas are asked for entries
-	// alone. Dialer.Timeout is twice, ConnWriteTimeout three times LogTimeout by default.
-	// With sentinels, which tell of a failover, Sentinel.Dialer has by default the timeout
-	// and interval of Dialer, and Sentinel.TopologyRefreshInterval is 5 s, after which they
-	// are asked whether there was one.
+	// ClientOption is everything else that the client can be told. What is also a field of
+	// Options must be given there only. Client-side caching is always disabled, as nothing
+	// here uses it, and so are retries: an entry that could not be read is loaded, and the
+	// log is asked again by what follows it. Whatever SendToReplicas says, replicas are
+	// asked for entries alone. Dialer.Timeout is twice, ConnWriteTimeout three times
+	// LogTimeout by default. With sentinels, which tell of a failover, Sentinel.Dialer has
+	// by default the timeout and interval of Dialer, and Sentinel.TopologyRefreshInterval
+	// is 5 s, after which they are asked whether there was one.
 	ClientOption rueidis.ClientOption
 
 	// Client is a client of the application's own, in place of all the above. It must not
