@@ -166,15 +166,13 @@ func (l *sharedLog) step() (err error) {
 // stepOnce reads a lost table again, tells the log what is queued, renews and ends
 // marks, and asks for what is new.
 func (l *sharedLog) stepOnce() error {
-	told := l.rebuild()
-	if told == nil {
-		told = l.deliver()
-	}
-	if told != nil {
-		// A server that takes nothing may still be asked. One that has no room for a mark
-		// goes on to take renewals, and ends of leases, which make room: nobody else may be
-		// there to append them.
-		if err := l.prove(); err != nil {
+	// A server that takes nothing may still be asked. One that has no room for a mark, be it
+	// one to be told again, goes on to take what is stale, and renewals and ends of leases,
+	// which make room: nobody else may be there to append them.
+	var told error
+	for _, tell := range []func() error{l.rebuild, l.deliver} {
+		err := tell()
+		if told = cmp.Or(told, err); err != nil && l.prove() != nil {
 			return told
 		}
 	}

@@ -231,6 +231,40 @@ func TestSharedRoomForMarksOfALostLogIsMade(t *testing.T) {
 	})
 }
 
+// What a new epoch has no room to mark does not keep others from being told what is stale.
+func TestSharedWithoutRoomForMarksOfALostLog(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		log := new(full)
+		log.ended.Store(true)
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { log.Tier = t; return log }
+		a := s.join(cacheruntime.WithAmbiguousWrites(fullLease, nil))
+		s.wrap = nil
+		end := a.mustBegin(0)
+		s.grow(0)
+		end(inDoubt)
+		pass(bound / 2)
+		log.ended.Store(false)
+		s.shared.Flush()
+		pass(3 * bound)
+		b := s.join() // it knows of no mark
+		b.expectHits(1)
+		b.expectHits(2)
+		a.write(2)
+		a.write(1)
+		pass(3 * bound)
+		b.expect(1)
+		b.expect(2)
+		if a.cache.Stats().Shared.Current {
+			t.Error("too weak: there is room for the mark")
+		}
+		log.ended.Store(true)
+		pass(2 * fullLease)
+		a.expectDelivered()
+		b.expectHits(2)
+		s.expectNoMarks()
+	})
+}
+
 // A commit's mark is renewed though another mark has no room.
 func TestSharedRenewalWithoutRoomForMarks(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {
