@@ -18,6 +18,7 @@ type mover struct {
 	*cachetest.Tier // of the server that was replaced
 	successor       *cachetest.Tier
 	moved           atomic.Bool
+	anonymous       bool // neither server says which it is
 }
 
 func (m *mover) now() *cachetest.Tier {
@@ -36,7 +37,11 @@ func (m *mover) Prove(ctx context.Context, from cacheruntime.LogPosition) (cache
 }
 
 func (m *mover) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.LogSnapshot, error) {
-	return m.now().Snapshot(ctx, condemned)
+	s, err := m.now().Snapshot(ctx, condemned)
+	if m.anonymous {
+		s.Server = ""
+	}
+	return s, err
 }
 
 func (m *mover) Wait(ctx context.Context, from cacheruntime.LogPosition) error {
@@ -63,9 +68,9 @@ func (m *mover) move(to bool) {
 }
 
 // joinMover starts a process that may move to the successor.
-func (s *site) joinMover(successor *cachetest.Shared, options ...cacheruntime.Option) (*member, *mover) {
+func (s *site) joinMover(successor *cachetest.Shared, anonymous bool, options ...cacheruntime.Option) (*member, *mover) {
 	s.t.Helper()
-	m := &mover{successor: successor.Tier()}
+	m := &mover{successor: successor.Tier(), anonymous: anonymous}
 	s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { m.Tier = t; return m }
 	defer func() { s.wrap = nil }()
 	return s.join(options...), m
@@ -75,12 +80,13 @@ func (s *site) joinMover(successor *cachetest.Shared, options ...cacheruntime.Op
 // successor what others have written since. When one comes over that knows of a write, its own
 // or not, the successor's log is told: nobody has the old value from then on.
 func TestSharedSplitBrain(t *testing.T) {
-	for _, witness := range []bool{false, true} {
-		t.Run(fmt.Sprint("witness ", witness), func(t *testing.T) {
+	for i := range 4 {
+		witness, anonymous := i%2 == 1, i/2 == 1
+		t.Run(fmt.Sprintf("witness %t anonymous %t", witness, anonymous), func(t *testing.T) {
 			onSite(t, func(t *testing.T, s *site) {
 				successor := cachetest.NewShared(t)
-				writer, m := s.joinMover(successor)
-				other, n := s.joinMover(successor)
+				writer, m := s.joinMover(successor, anonymous)
+				other, n := s.joinMover(successor, anonymous)
 				s.shared = successor
 				b := s.join()
 				b.expectHits(1)
@@ -150,7 +156,7 @@ func (s *site) goBackAndForth(r *rand.Rand) {
 	movers := make([]*mover, len(members))
 	written := make([][rows + 1]int64, len(members)) // by each, of each row
 	for i := range members {
-		members[i], movers[i] = s.joinMover(successor, options...)
+		members[i], movers[i] = s.joinMover(successor, false, options...)
 	}
 	for range 60 {
 		i, id := r.IntN(len(members)), 1+r.Int64N(rows)
