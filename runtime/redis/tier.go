@@ -158,8 +158,16 @@ func (t *Tier) explain(doing string, err error) error {
 	case code == "CGFORMAT":
 		return fmt.Errorf("redis: %s: the log of namespace %q is of another format or size (%s; this program's is %d, %d): "+
 			"use another namespace", doing, t.options.Namespace, scriptText(rest), format, cacheruntime.SharedTableSize)
+	case code == "NOAUTH" && t.options.ClientOption.Sentinel.MasterSet != "":
+		return fmt.Errorf("redis: %s: a sentinel or a server wants a password (NOAUTH): "+
+			"set ClientOption.Sentinel.Password for sentinels, Options.Password for servers", doing)
 	case code == "NOAUTH":
 		return fmt.Errorf("redis: %s: the server wants a password (NOAUTH): set Options.Password", doing)
+	case code == "WRONGPASS" && t.options.ClientOption.Sentinel.MasterSet != "":
+		return fmt.Errorf("redis: %s: %w: check ClientOption.Sentinel for sentinels, Options.Username and Options.Password for servers",
+			doing, err)
+	case code == "WRONGPASS" && t.options.Client == nil:
+		return fmt.Errorf("redis: %s: %w: check Options.Username and Options.Password", doing, err)
 	case strings.Contains(text, "cluster support disabled"):
 		return fmt.Errorf("redis: %s: %w: several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; "+
 			"of a single server give one", doing, err)

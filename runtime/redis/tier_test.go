@@ -196,6 +196,35 @@ func TestOpenTellsWhatItHasFound(t *testing.T) {
 	}
 }
 
+// A password that is missing or wrong may be that of the server or of a sentinel.
+func TestOpenTellsWhichPassword(t *testing.T) {
+	t.Parallel()
+	locked := redistest.Start(t)
+	locked.Do("CONFIG", "SET", "requirepass", "secret")
+	sentinels := func(o *Options) { o.ClientOption.Sentinel.MasterSet = masterSet }
+	for name, test := range map[string]struct {
+		set  func(*Options)
+		want []string
+	}{
+		"none":             {func(*Options) {}, []string{"NOAUTH", "Options.Password"}},
+		"wrong":            {func(o *Options) { o.Password = "other" }, []string{"WRONGPASS", "Options.Username and Options.Password"}},
+		"sentinel, none":   {func(o *Options) { sentinels(o); o.Password = "secret" }, []string{"NOAUTH", "ClientOption.Sentinel.Password"}},
+		"sentinel, wrong":  {func(o *Options) { sentinels(o); o.ClientOption.Sentinel.Password = "other" }, []string{"WRONGPASS", "ClientOption.Sentinel"}},
+		"wrong, of a user": {func(o *Options) { o.Username, o.Password = "somebody", "secret" }, []string{"WRONGPASS", "Options.Username and Options.Password"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Options{InitAddress: []string{locked.Addr()}, Namespace: "test"}
+			test.set(&o)
+			_, err := Open(t.Context(), o)
+			for _, want := range test.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %s", err, want)
+				}
+			}
+		})
+	}
+}
+
 // listen accepts connections, answers what comes first, if there is an answer, and leaves
 // the rest without one.
 func listen(t *testing.T, answer []byte) (address string) {
