@@ -150,10 +150,12 @@ func (c *call[V]) wait(ctx context.Context, p *patience) waited {
 		case <-late:
 			how = waitedLate
 		case <-soft:
-			if value, ok := c.stale(ctx); ok {
+			asked, cancel := c.untilLanded(ctx, f)
+			if value, ok := c.stale(asked); ok {
 				c.value = value
 				how = waitedSoft
 			}
+			cancel()
 			soft = nil // what is invalid now stays so
 		}
 	}
@@ -214,10 +216,13 @@ func (c *call[V]) mayTake(ctx context.Context, f *flight[V]) bool {
 	case c.key.control.refreshes():
 		return f.fresh && f.loaded && after
 	}
+	if after || !f.checkable {
+		return after
+	}
 	e := f.entry // a copy, as others test it at the same time
 	ctx, cancel := c.withinHard(ctx)
 	defer cancel()
-	return after || f.checkable && e.serveTest(ctx, c.read.cache, c.key.since) == ""
+	return e.serveTest(ctx, c.read.cache, c.key.since) == ""
 }
 
 // goOn ends the call with the expired value, if there is one and loads of its key
@@ -250,12 +255,34 @@ func (c *call[V]) stale(ctx context.Context) (value V, ok bool) {
 	return value, ok
 }
 
-// withinHard bounds a wait for the log, if a test of the call waits for that.
+// waitsForLog reports whether a test of what is served may wait until the log is asked.
+func (c *call[V]) waitsForLog() bool {
+	l := c.read.cache.log
+	return l != nil && l.bound == 0
+}
+
+// withinHard bounds a wait for the log.
 func (c *call[V]) withinHard(ctx context.Context) (context.Context, context.CancelFunc) {
-	if l := c.read.cache.log; l == nil || l.bound > 0 {
+	if !c.waitsForLog() {
 		return ctx, func() {}
 	}
 	return withinHard(ctx, c.hard)
+}
+
+// untilLanded ends a wait for the log when there is an outcome.
+func (c *call[V]) untilLanded(ctx context.Context, f *flight[V]) (context.Context, context.CancelFunc) {
+	if !c.waitsForLog() {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // serveStale ends the call with the expired value, if there is one that may be

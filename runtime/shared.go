@@ -155,10 +155,10 @@ type LogSnapshot struct {
 	Cleared uint64    // the same for everything
 	Marks   []LogMark // outstanding
 
-	// Server identifies who has answered: one that was restarted, or was a replica before,
-	// is another one. With the same one as before, everything that was appended before the
-	// epoch began came before it, for all; with another one, or none if it is empty, it may
-	// have been appended later to the one that was there before.
+	// Server names the server that has answered, in its role: one that was restarted or
+	// promoted has another name. A cache that comes to another epoch under another name, or
+	// under an empty one, appends once that everything is stale, as the server before may
+	// have taken invalidations that this one has never seen.
 	Server string
 }
 

@@ -612,3 +612,23 @@ func TestSharedHardWithoutAnAnswer(t *testing.T) {
 		pass(40 * hard)
 	})
 }
+
+// Nor does one that has waited for soft: it takes the outcome of the load when there is one.
+func TestSharedSoftWithoutAnAnswer(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		const soft, load = 50 * time.Millisecond, 60 * time.Millisecond
+		m := s.joinWith(func(c *cacheruntime.ReadConfig[int64]) {
+			c.TTL, c.Stale, c.Soft = time.Second, time.Hour, soft
+		}, cacheruntime.WithMaxStaleness(0))
+		m.expectHits(1)
+		pass(2 * time.Second) // it expires
+		m.setLeave(func() { m.tier.Stall(); pass(load) })
+		began := time.Now()
+		m.expect(1)
+		if took := time.Since(began); took > 2*load {
+			t.Errorf("it took %v", took)
+		}
+		m.setLeave(nil)
+		m.tier.Heal()
+	})
+}

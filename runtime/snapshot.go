@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// retelling is what a new log may not know, and is told by every process that does.
+// retelling is what a new log may not know. Every process that knows of it tells the log.
 type retelling struct {
 	stale bool      // everything
 	marks []LogMark // that were outstanding

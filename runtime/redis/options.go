@@ -47,6 +47,8 @@ type Options struct {
 	// those that are not read-only must not be among them. The log waits behind whatever
 	// else is sent by it: a tier without one makes two, one of which is for the log alone. With
 	// sentinels give it a Sentinel.TopologyRefreshInterval: without, a failover may escape it.
+	// Give it DisableRetry, too: a command that it sends again may still be read by what
+	// writes to the connection that broke.
 	Client rueidis.Client
 
 	// RetryOnFailedConnect makes Open succeed if no server can be reached. Then all methods
@@ -158,8 +160,12 @@ func inRange[T int | time.Duration](wrong func(string, ...any), name string, val
 // noConnection reports whether nothing is said about how to connect. None of the client's
 // options may be ignored, nor those that it will have, which is why they are not named here.
 func (o *Options) noConnection() bool {
+	c := o.ClientOption
+	if len(c.InitAddress) == 0 {
+		c.InitAddress = nil
+	}
 	return len(o.InitAddress) == 0 && o.Username == "" && o.Password == "" && o.TLSConfig == nil && o.SelectDB == 0 &&
-		reflect.ValueOf(o.ClientOption).IsZero()
+		reflect.ValueOf(c).IsZero()
 }
 
 // sentinels reports whether sentinels say where the primary is.
@@ -193,7 +199,7 @@ func (o *Options) clientOption(wrong func(string, ...any)) {
 	}
 
 	if c.RetryDelay != nil {
-		wrong("ClientOption.RetryDelay cannot be used: no command is sent again, what fails is tried again later")
+		wrong("ClientOption.RetryDelay cannot be used: the client does not retry, what fails is tried again later")
 	}
 	if send := c.SendToReplicas; send != nil {
 		c.SendToReplicas = func(cmd rueidis.Completed) bool { return entryRead(cmd) && send(cmd) }
