@@ -138,19 +138,19 @@ var Table = []Mutant{
 	{
 		Name:    "adopt-by-key",
 		Rule:    "Nobody takes the outcome of a load just because it is for the right key.",
-		Patches: []weave.Patch{at("call.go", `return after || f.checkable && e.serveTest(ctx, c.read.cache, c.key.since) == ""`, "_ = e; return true")},
+		Patches: []weave.Patch{at("call.go", "if after || !f.checkable {\n\t\treturn after", "if true {\n\t\treturn true")},
 		Run:     "^TestScenarios$/^(join)$",
 	},
 	{
 		Name:    "adopt-without-test",
 		Rule:    "What an earlier load is about to store is taken only if it passes the hit test.",
-		Patches: []weave.Patch{at("call.go", `return after || f.checkable && e.serveTest(ctx, c.read.cache, c.key.since) == ""`, "_ = e; return after || f.checkable")},
+		Patches: []weave.Patch{at("call.go", `return e.serveTest(ctx, c.read.cache, c.key.since) == ""`, "_ = e; return true")},
 		Run:     "^TestScenarios$/^(join)$",
 	},
 	{
 		Name:    "adopt-what-is-not-stored",
 		Rule:    "An error that is not remembered is not for a caller who came after the load began.",
-		Patches: []weave.Patch{at("call.go", `return after || f.checkable && e.serveTest`, `return after || e.serveTest`)},
+		Patches: []weave.Patch{at("call.go", "if after || !f.checkable {", "if after {")},
 		Package: Runtime,
 		Run:     "^(TestJoinedOutcomes)$",
 	},
@@ -723,6 +723,21 @@ var Table = []Mutant{
 		Patches: []weave.Patch{at("snapshot.go", "		l.retell.stale = true\n", "")},
 		Package: Runtime,
 		Run:     "^(TestSharedSplitBrain)$",
+	},
+
+	{
+		Name:    "nameless-server-trusted",
+		Rule:    "A server that does not say which it is counts as another one.",
+		Patches: []weave.Patch{at("snapshot.go", "(s.Server != l.server || s.Server == \"\")", "s.Server != l.server")},
+		Package: Runtime,
+		Run:     "^(TestSharedSplitBrain)$",
+	},
+	{
+		Name:    "untold-without-room",
+		Rule:    "What is stale is told although a mark of the log before has no room in the new one.",
+		Patches: []weave.Patch{at("follow.go", "err != nil && l.prove() != nil {", "err != nil {")},
+		Package: Runtime,
+		Run:     "^(TestSharedWithoutRoomForMarksOfALostLog)$",
 	},
 
 	// Marks in the log.
