@@ -28,6 +28,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -46,14 +47,14 @@ var options = []cacheruntime.Option{
 func main() {
 	visiting := flag.Bool("visit", false, "make a scripted visit to the blog, and check the cache at every step")
 	server := flag.String("redis", "", "let several processes serve the blog, and share what they cache by way of the Redis at this `address`")
-	serving := flag.Bool("process", false, "be one of those processes: what to do is read from the standard input")
+	serving := flag.Int("process", 0, "be one of those processes, of this `number`: what to do is read from the standard input")
 	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), usage) }
 	flag.Parse()
 	if flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if !*visiting && !*serving && *server == "" {
+	if !*visiting && *serving == 0 && *server == "" {
 		fmt.Print(usage)
 		return
 	}
@@ -71,11 +72,12 @@ func status(err error) int {
 	return 1
 }
 
-func run(visiting, serving bool, server string) error {
+func run(visiting bool, serving int, server string) error {
 	// A closed pipe is an error of the report, so that the visit can clean up.
 	signal.Ignore(syscall.SIGPIPE)
-	if serving {
+	if serving != 0 {
 		signal.Ignore(os.Interrupt) // who started this process ends it
+		options := append(options, cacheruntime.WithLogger(slog.With("process", serving)))
 		return visit.Serve(os.Stdin, os.Stdout, options...)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -87,8 +89,8 @@ func run(visiting, serving bool, server string) error {
 	if err != nil {
 		return err
 	}
-	processes := visit.ProcessOptions{Redis: server, Command: func() *exec.Cmd {
-		cmd := exec.Command(program, "-process")
+	processes := visit.ProcessOptions{Redis: server, Command: func(number int) *exec.Cmd {
+		cmd := exec.Command(program, "-process", strconv.Itoa(number))
 		cmd.Stderr = os.Stderr
 		return cmd
 	}}

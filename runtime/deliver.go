@@ -85,9 +85,11 @@ func (l *sharedLog) untold() error {
 	case l.closing:
 		return errShutDown
 	case l.down != nil:
-		return l.down
+		return fmt.Errorf("the log could not be asked before: %w", l.down)
+	case l.mute != nil:
+		return fmt.Errorf("the log could not be told before: %w", l.mute)
 	}
-	return l.mute
+	return nil
 }
 
 // tell appends a record, again for as long as the log that it got into is not the one that

@@ -120,7 +120,14 @@ func (l *sharedLog) listen(asked <-chan LogPosition, woken chan<- struct{}) {
 	}
 }
 
-const cannotFollow = "the log that processes share cannot be followed; without it reads go to the repository"
+// cannotFollow says that the log cannot be followed, and what that means.
+func (l *sharedLog) cannotFollow() string {
+	const what = "the log that processes share cannot be followed; without it reads go to the repository"
+	if l.bound > 0 {
+		return what + " after " + l.bound.String()
+	}
+	return what
+}
 
 // report logs what keeps the log from being followed, also when that changes, and when it
 // is over.
@@ -131,13 +138,13 @@ func (l *sharedLog) report(err error) {
 	case err != nil:
 		if reason := withoutNumbers(err); reason != l.reason {
 			l.reason = reason
-			problems.hasChanged(cannotFollow)
+			problems.hasChanged(l.cannotFollow())
 		}
-		logged := problems.report(cannotFollow, "", "", err)
+		logged := problems.report(l.cannotFollow(), "", "", err)
 		l.complained = l.complained || logged
 	case l.complained:
 		l.complained, l.reason = false, ""
-		problems.isOver("the log that processes share is followed again, and has been told what was queued")
+		problems.isOver("the log that processes share is followed again, and nothing is left to be told")
 	}
 }
 
@@ -198,9 +205,8 @@ func (l *sharedLog) close() error {
 	left := l.queue.writes
 	l.mu.Unlock()
 	if left > 0 {
-		err = fmt.Errorf("cacheruntime: the %s of %d %s not been delivered to other processes, "+
-			"which may serve what they had until it expires: %w", plural(uint64(left), "invalidation", "invalidations"), left,
-			plural(uint64(left), "write has", "writes have"), cmp.Or(err, errShutDown))
+		err = fmt.Errorf("%w, and the cache is closed: other processes may serve what %d %s stale until it expires: %w",
+			ErrUndelivered, left, plural(uint64(left), "write made", "writes made"), cmp.Or(err, errShutDown))
 	} else {
 		err = nil
 	}

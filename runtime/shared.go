@@ -179,7 +179,7 @@ var ErrMalformed = errors.New("malformed")
 // tried again until it is delivered or the cache is closed. [Cache.Invalidate] and
 // [Cache.Clear] return it. A write through a wrapper and [Tx.Commit] do not, as the data has
 // been changed: there it is logged, and told to observers by an [Event] with the outcome
-// [Undelivered].
+// [Undelivered]. [Cache.Close] returns it if some are left.
 var ErrUndelivered = errors.New("cacheruntime: an invalidation has not been delivered to other processes yet")
 
 // ErrRefused is the error, wrapped, of a write that was not begun: with

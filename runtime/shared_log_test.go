@@ -543,7 +543,7 @@ func TestSharedOutagesAreLogged(t *testing.T) {
 			defer log.Reset()
 			return strings.Contains(log.String(), what)
 		}
-		const cannot, again = "cannot be followed", "is followed again"
+		cannot, again := "cannot be followed; without it reads go to the repository after "+bound.String(), "is followed again"
 		a.tier.Cut()
 		if pass(10 * bound); !logged(cannot) {
 			t.Error("an outage is not logged")

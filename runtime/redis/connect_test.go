@@ -108,6 +108,7 @@ func TestRetryingIsForServersThatCannotBeReached(t *testing.T) {
 		"client's":        {locked.Addr(), func(o *Options) { o.ClientOption.PipelineMultiplex = 100 }, "PipelineMultiplex"},
 		"address":         {"127.0.0.1", nil, "missing port"},
 		"password":        {locked.Addr(), func(o *Options) { o.Username, o.Password = "somebody", "else" }, "WRONGPASS"},
+		"database":        {locked.Addr(), func(o *Options) { o.Username, o.Password, o.SelectDB = "somebody", "secret", 99 }, "check Options.SelectDB"},
 		"policy":          {evicting.Addr(), nil, "allkeys-lru"},
 		"format":          {other.Addr(), nil, "another format"},
 		"another service": {listen(t, []byte("HTTP/1.1 400 Bad Request\r\n\r\n")), nil, "is this a Redis"},

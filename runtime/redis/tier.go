@@ -168,6 +168,8 @@ func (t *Tier) explain(doing string, err error) error {
 			doing, err)
 	case code == "WRONGPASS" && t.options.Client == nil:
 		return fmt.Errorf("redis: %s: %w: check Options.Username and Options.Password", doing, err)
+	case strings.Contains(text, "DB index is out of range"):
+		return fmt.Errorf("redis: %s: %w: check Options.SelectDB", doing, err)
 	case strings.Contains(text, "cluster support disabled"):
 		return fmt.Errorf("redis: %s: %w: several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; "+
 			"of a single server give one", doing, err)

@@ -27,13 +27,13 @@ func TestMain(m *testing.M) {
 }
 
 // program is a command that starts this binary as a process.
-func program(t *testing.T) func() *exec.Cmd {
+func program(t *testing.T) func(number int) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() *exec.Cmd {
+	return func(int) *exec.Cmd {
 		cmd := exec.Command(self)
 		// The race detector need not wait a second before it lets a process end.
 		cmd.Env = append(os.Environ(), asProcess+"=yes", "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")

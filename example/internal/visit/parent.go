@@ -18,8 +18,8 @@ import (
 // ProcessOptions say where several processes that serve one blog meet, and how one of them
 // is started.
 type ProcessOptions struct {
-	Redis   string           // host:port
-	Command func() *exec.Cmd // of a process that calls Serve with its standard input and output
+	Redis   string                     // host:port
+	Command func(number int) *exec.Cmd // of a process that calls Serve with its standard input and output
 }
 
 // A parent is this process where it has started others, its children, and owns the
@@ -61,13 +61,13 @@ func (p *parent) database() string { return filepath.Join(p.dir, "blog.db") }
 
 // startChild starts one more child, and returns how long it took to open the blog.
 func (p *parent) startChild(ctx context.Context) (took time.Duration, err error) {
-	first := len(p.children) == 0
-	c, err := start(p.Command(), len(p.children)+1)
+	number := len(p.children) + 1
+	c, err := start(p.Command(number), number)
 	if err != nil {
 		return 0, err
 	}
 	p.children = append(p.children, c)
-	return call[time.Duration](ctx, c, "Open", OpenArgs{p.database(), p.Redis, first})
+	return call[time.Duration](ctx, c, "Open", OpenArgs{p.database(), p.Redis, number == 1})
 }
 
 // close ends the children, and removes the database.

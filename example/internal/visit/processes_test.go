@@ -122,12 +122,12 @@ func TestLive(t *testing.T) {
 func TestProcessesThatDoNotStart(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	for name, test := range map[string]struct {
-		command func() *exec.Cmd
+		command func(number int) *exec.Cmd
 		want    string
 	}{
 		"no Redis":   {program(t), "process 1: Open: redis"},
-		"no program": {func() *exec.Cmd { return exec.Command(filepath.Join(t.TempDir(), "none")) }, "no such file"},
-		"exits":      {func() *exec.Cmd { return exec.Command("false") }, "process 1: exit status 1"},
+		"no program": {func(int) *exec.Cmd { return exec.Command(filepath.Join(t.TempDir(), "none")) }, "no such file"},
+		"exits":      {func(int) *exec.Cmd { return exec.Command("false") }, "process 1: exit status 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := RunProcesses(t.Context(), io.Discard, ProcessOptions{Redis: "127.0.0.1:1", Command: test.command})
