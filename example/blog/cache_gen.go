@@ -940,7 +940,7 @@ func (c *CachedPostRepository) Search(ctx context.Context, query string, page Pa
 	return c.search.Load(ctx, key, cacheruntime.Loader[[]Headline]{
 		Call:    func(ctx context.Context) ([]Headline, error) { return c.next.Search(ctx, query, page, traceID) },
 		Depends: func(tags *cacheruntime.Tags) { tags.Add(AllPostTag(), AllAuthorTag()) },
-		Store:   func(result []Headline) bool { return !(len(result) == 0) },
+		Store:   func(result []Headline) bool { return len(result) != 0 },
 	})
 }
 

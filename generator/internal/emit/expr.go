@@ -1,7 +1,11 @@
 package emit
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"go/types"
+	"slices"
 	"strings"
 
 	"github.com/dave/jennifer/jen"
@@ -84,17 +88,45 @@ func (v vars) operand(e *annotations.Expr) *jen.Statement {
 
 // condition returns the expression for a condition.
 func (v vars) condition(c *annotations.Condition) *jen.Statement {
-	holds := v.expr(c.Expr)
 	switch {
+	case isNamedBool(c.Expr) && c.Negate:
+		return jen.Op("!").Bool().Parens(v.expr(c.Expr))
 	case isNamedBool(c.Expr):
-		holds = jen.Bool().Parens(holds)
-	case c.Negate:
-		holds = v.operand(c.Expr)
+		return jen.Bool().Parens(v.expr(c.Expr))
+	case !c.Negate:
+		return v.expr(c.Expr)
 	}
-	if c.Negate {
-		return jen.Op("!").Add(holds)
+	if opposite, ok := opposite(c.Expr); ok {
+		return v.expr(opposite)
 	}
-	return holds
+	return jen.Op("!").Add(v.operand(c.Expr))
+}
+
+// opposite returns the expression that holds if and only if another one does not, if that
+// does nothing but compare for equality, as people would write it.
+func opposite(e *annotations.Expr) (*annotations.Expr, bool) {
+	const equal, unequal = "==", "!="
+	parsed, err := parser.ParseExpr(e.Text)
+	comparison, ok := parsed.(*ast.BinaryExpr)
+	if err != nil || !ok || strings.Count(e.Text, equal)+strings.Count(e.Text, unequal) != 1 {
+		return nil, false
+	}
+	var turn *strings.Replacer
+	switch comparison.Op {
+	case token.EQL:
+		turn = strings.NewReplacer(equal, unequal)
+	case token.NEQ:
+		turn = strings.NewReplacer(unequal, equal)
+	default:
+		return nil, false
+	}
+	turned := *e
+	turned.Text = turn.Replace(e.Text)
+	turned.Parts = slices.Clone(e.Parts)
+	for i := range turned.Parts {
+		turned.Parts[i].Text = turn.Replace(turned.Parts[i].Text)
+	}
+	return &turned, true
 }
 
 // isNamedBool reports whether a condition has a type of its own, which does not

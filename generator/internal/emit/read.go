@@ -226,7 +226,11 @@ func (g *method) forbidden(conds []*annotations.Condition) *jen.Statement {
 		case cond.Negate:
 			alternatives = append(alternatives, v.inHeader(cond.Expr))
 		default:
-			alternatives = append(alternatives, jen.Op("!").Add(v.operand(cond.Expr)))
+			forbidden := jen.Op("!").Add(v.operand(cond.Expr))
+			if opposite, ok := opposite(cond.Expr); ok {
+				forbidden = v.inHeader(opposite)
+			}
+			alternatives = append(alternatives, forbidden)
 		}
 	}
 	return join(alternatives, "||")
