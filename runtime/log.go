@@ -55,7 +55,7 @@ type sharedLog struct {
 
 	// What the log is told, and whether it can be.
 	down      error // why the log could not be asked or told last, or nil
-	mute      error // why it could not be told last, or nil
+	mute      error // why it could not be told last what needs no mark, or nil
 	appending int   // appends under way
 	queue     undelivered
 	sending   undelivered   // what of it the log is being told
@@ -118,7 +118,10 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	l.appending--
 	foreign := err == nil && (l.lost || reply.Head.Epoch != l.at.Epoch)
 	l.heard(err)
-	if l.mute = err; err != nil {
+	if err == nil || record.Mark.ID == (LogID{}) { // one that has no room for a mark may take others
+		l.mute = err
+	}
+	if err != nil {
 		return false, err
 	}
 	l.take(view, from, reply, asked)

@@ -151,6 +151,9 @@ func TestSharedWithoutRoomForMarks(t *testing.T) {
 		if n := a.cache.Stats().Shared.Queued; n == 0 {
 			t.Error("nothing is left to be delivered, and there is no mark")
 		}
+		if err := a.cache.Invalidate(t.Context(), rowTag(2)); err != nil {
+			t.Errorf("what needs no mark waits for one that has no room: %v", err)
+		}
 		log.ended.Store(true)
 		pass(3 * bound)
 		a.expectDelivered()
