@@ -53,7 +53,7 @@ func (l *sharedLog) apply(stale marks, h *held, doubt bool) error {
 	if h != nil {
 		delete(l.held, h.id)
 	}
-	err := l.untold()
+	err := l.untold(doubt)
 	l.mu.Unlock()
 	if err == nil {
 		if err = l.tell(record); err == nil {
@@ -78,16 +78,18 @@ func (l *sharedLog) doubtMark(m marks) LogMark {
 	return LogMark{ID: newLogID(), Slots: m.slots, All: m.all, Lease: l.cache.doubtLease}
 }
 
-// untold returns why there is no point in telling the log anything now, or nil. l.mu is
-// held.
-func (l *sharedLog) untold() error {
+// untold returns why there is no point in telling the log anything now, or what needs a
+// mark, or nil. l.mu is held.
+func (l *sharedLog) untold(needsMark bool) error {
 	switch {
 	case l.closing:
 		return errShutDown
 	case l.down != nil:
-		return fmt.Errorf("the log could not be asked before: %w", l.down)
+		return fmt.Errorf("the log could not be asked or told before: %w", l.down)
 	case l.mute != nil:
 		return fmt.Errorf("the log could not be told before: %w", l.mute)
+	case needsMark && l.full != nil:
+		return fmt.Errorf("the log could not be told of a mark before: %w", l.full)
 	}
 	return nil
 }

@@ -30,7 +30,8 @@ func newSharedLog(c *Cache, shared Shared, bound, flightWait time.Duration) *sha
 	l := &sharedLog{
 		cache: c, shared: shared, bound: bound, flightWait: flightWait,
 		table: c.view(), lost: true,
-		marks: map[LogID]*outstanding{}, held: map[LogID]*held{},
+		retell: retelling{marks: map[LogID]LogMark{}},
+		marks:  map[LogID]*outstanding{}, held: map[LogID]*held{},
 		wake: make(chan struct{}, 1), delivery: make(chan struct{}, 1),
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
@@ -186,7 +187,7 @@ func (l *sharedLog) stepOnce() error {
 	told = cmp.Or(told, l.renewMarks(), l.endLeases())
 	if told == nil {
 		l.mu.Lock()
-		l.mute = nil
+		l.mute, l.full = nil, nil
 		l.mu.Unlock()
 	}
 	return cmp.Or(told, l.prove())

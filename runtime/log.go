@@ -56,6 +56,7 @@ type sharedLog struct {
 	// What the log is told, and whether it can be.
 	down      error // why the log could not be asked or told last, or nil
 	mute      error // why it could not be told last what needs no mark, or nil
+	full      error // why it could not be told last what needs one, or nil
 	appending int   // appends under way
 	queue     undelivered
 	sending   undelivered   // what of it the log is being told
@@ -118,7 +119,11 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	l.appending--
 	foreign := err == nil && (l.lost || reply.Head.Epoch != l.at.Epoch)
 	l.heard(err)
-	if err == nil || record.Mark.ID == (LogID{}) { // one that has no room for a mark may take others
+	needsMark := record.Mark.ID != LogID{}
+	if needsMark {
+		l.full = err
+	}
+	if err == nil || !needsMark { // a log that has no room for a mark may take what needs none
 		l.mute = err
 	}
 	if err != nil {
@@ -245,6 +250,7 @@ func (l *sharedLog) enter(r *LogRecord) {
 		raise(&t.cleared, r.Number)
 	}
 	for _, release := range r.Release {
+		delete(l.retell.marks, release.ID)
 		if o := l.marks[release.ID]; o != nil {
 			delete(l.marks, release.ID)
 			t.unmark(marks{o.Slots, o.All}, r.Number)

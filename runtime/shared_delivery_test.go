@@ -167,6 +167,39 @@ func TestSharedWithoutRoomForMarks(t *testing.T) {
 	})
 }
 
+// Nor do writes that are refused, as there is no room for their marks, keep others from
+// being told, or end hits. They are refused without asking each time.
+func TestSharedRefusedWithoutRoomForMarks(t *testing.T) {
+	for _, bound := range []time.Duration{0, bound} {
+		onSite(t, func(t *testing.T, s *site) {
+			log := new(full)
+			s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { log.Tier = t; return log }
+			a := s.join(cacheruntime.WithAmbiguousWrites(time.Hour, nil), cacheruntime.WithGuardedWrites(time.Hour), cacheruntime.WithMaxStaleness(bound))
+			log.ended.Store(true)
+			end := a.mustBegin(1)
+			log.ended.Store(false)
+			s.grow(1)
+			end(inDoubt) // a mark that has no room is queued
+			pass(3 * time.Second)
+			a.expectHits(2)
+			failures := a.cache.Stats().Shared.Failures
+			for range 200 {
+				if _, err := a.begin(3); !errors.Is(err, cacheruntime.ErrRefused) {
+					t.Fatalf("a write that cannot be marked: %v", err)
+				}
+				a.expectHit(2)
+				if err := a.cache.Invalidate(t.Context(), rowTag(4)); err != nil {
+					t.Fatal(err)
+				}
+				pass(10 * time.Millisecond)
+			}
+			if n := a.cache.Stats().Shared.Failures - failures; n > 20 {
+				t.Errorf("within 2 s the log was asked in vain %d times", n)
+			}
+		})
+	}
+}
+
 // A small log has room for one mark. As in Redis, those that are renewed need none, and
 // those that a record ends make some.
 type small struct {

@@ -2,6 +2,7 @@ package cacheruntime_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,61 @@ func TestSharedMarksOfALostLog(t *testing.T) {
 		end(nil)
 		pass(bound)
 		c.expectHits(1)
+	})
+}
+
+// A mark that could not be entered again is not once its write has ended.
+func TestSharedMarkOfALostLogEnds(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		log := new(full)
+		log.ended.Store(true)
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { log.Tier = t; return log }
+		a := s.joinGuarded()
+		end := a.mustBegin(1)
+		pass(bound)
+		log.ended.Store(false)
+		s.shared.Flush()
+		pass(3 * bound)
+		s.grow(1)
+		end(nil)
+		pass(bound)
+		log.ended.Store(true)
+		pass(3 * bound)
+		s.expectNoMarks()
+		a.expectHits(1)
+	})
+}
+
+// A slow log takes a while to take a mark that is told again.
+type slow struct {
+	*cachetest.Tier
+	asked, granted chan struct{}
+}
+
+func (l *slow) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	if record.OnlyIf == cacheruntime.IfAbsent {
+		l.asked <- struct{}{}
+		<-l.granted
+	}
+	return l.Tier.Append(ctx, from, record)
+}
+
+// Nor does one stay there that is entered again when its write has just ended.
+func TestSharedMarkOfALostLogEndsMeanwhile(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		log := &slow{asked: make(chan struct{}), granted: make(chan struct{})}
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { log.Tier = t; return log }
+		a := s.joinGuarded()
+		end := a.mustBegin(1)
+		s.grow(1)
+		pass(bound)
+		s.shared.Flush()
+		<-log.asked
+		end(nil)
+		log.granted <- struct{}{}
+		pass(bound)
+		s.expectNoMarks()
+		a.expectHits(1)
 	})
 }
 

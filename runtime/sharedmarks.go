@@ -21,7 +21,7 @@ func (l *sharedLog) hold(m marks, lease time.Duration, renewed bool) (*held, err
 	m = marks{tableSlots(m.slots), m.all}.bounded()
 	h := &held{marks: m, id: newLogID(), lease: lease, renewed: renewed, renewAt: time.Now().Add(lease / 3)}
 	l.mu.Lock()
-	record, err := LogRecord{Mark: h.mark()}, l.untold()
+	record, err := LogRecord{Mark: h.mark()}, l.untold(true)
 	if err == nil {
 		l.held[h.id] = h // before it is there: a new epoch must not forget it
 	}

@@ -11,26 +11,37 @@ import (
 
 // retelling is what a new log may not know. Every process that knows of it tells the log.
 type retelling struct {
-	stale bool      // everything
-	marks []LogMark // that were outstanding
+	stale bool              // everything
+	marks map[LogID]LogMark // that were outstanding
 }
 
 func (r *retelling) any() bool { return r.stale || len(r.marks) > 0 }
+
+// next is the record that tells the next of it.
+func (r *retelling) next() (LogRecord, bool) {
+	if r.stale {
+		return LogRecord{All: true}, true
+	}
+	for _, m := range r.marks {
+		return LogRecord{Mark: m, OnlyIf: IfAbsent}, true
+	}
+	return LogRecord{}, false
+}
 
 // rebuild reads a lost table again, and tells the new log what it may not know.
 func (l *sharedLog) rebuild() error {
 	for {
 		l.mu.Lock()
 		lost, condemned, first := l.lost, l.condemned, l.at == LogPosition{}
-		retell := l.retell
+		again, left := l.retell.next()
 		l.mu.Unlock()
 		switch {
 		case lost:
 			if err := l.reread(condemned, first); err != nil {
 				return err
 			}
-		case retell.any():
-			if err := l.tellAgain(retell); err != nil {
+		case left:
+			if err := l.tellAgain(again); err != nil {
 				return err
 			}
 		default:
@@ -123,22 +134,18 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	}
 	// A log that lost its state has lost its marks as well. Every process that knows
 	// of them enters them again.
-	restore := map[LogID]LogMark{}
-	for _, m := range l.retell.marks {
-		restore[m.ID] = m
-	}
+	again := l.retell.marks
 	if newEpoch {
 		for id, o := range before {
-			restore[id] = o.LogMark
+			again[id] = o.LogMark
 		}
 	}
 	for id, h := range l.held {
 		if newEpoch || before[id] == nil {
-			restore[id] = h.mark()
+			again[id] = h.mark()
 		}
 	}
-	maps.DeleteFunc(restore, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
-	l.retell.marks = slices.Collect(maps.Values(restore))
+	maps.DeleteFunc(again, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
 	l.at, l.server = s.At, s.Server
 	t.remark(marks{}, l.queue.stale)
 	t.remark(marks{}, l.sending.stale)
@@ -150,25 +157,21 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	return nil
 }
 
-// tellAgain tells the new log what it may not know.
-func (l *sharedLog) tellAgain(what retelling) error {
-	if what.stale {
-		if _, err := l.append(LogRecord{All: true}); err != nil {
-			return err
-		}
-		l.mu.Lock()
-		l.retell.stale = false // not once more if a mark cannot be told
-		l.mu.Unlock()
-	}
-	for _, m := range what.marks {
-		if _, err := l.append(LogRecord{Mark: m, OnlyIf: IfAbsent}); err != nil {
-			return err
-		}
+// tellAgain tells the new log one record of what it may not know.
+func (l *sharedLog) tellAgain(record LogRecord) error {
+	if _, err := l.append(record); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.lost {
-		l.retell.marks = nil
+	_, outstanding := l.retell.marks[record.Mark.ID]
+	switch {
+	case record.All:
+		l.retell.stale = false
+	case !outstanding: // It has ended meanwhile, maybe in a record before this one.
+		l.enqueue(marks{}, marks{}, []LogRelease{{ID: record.Mark.ID}}, 0)
+	case !l.lost:
+		delete(l.retell.marks, record.Mark.ID)
 	}
 	return nil
 }

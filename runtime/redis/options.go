@@ -47,8 +47,8 @@ type Options struct {
 	// those that are not read-only must not be among them. The log waits behind whatever
 	// else is sent by it: a tier without one makes two, one of which is for the log alone. With
 	// sentinels give it a Sentinel.TopologyRefreshInterval: without, a failover may escape it.
-	// Give it DisableRetry, too: a command that it sends again may still be read by what
-	// writes to the connection that broke.
+	// Give it DisableRetry, too: while it sends a command again, the writer of the connection
+	// that broke may still be reading its memory.
 	Client rueidis.Client
 
 	// RetryOnFailedConnect makes Open succeed if no server can be reached. Then all methods

@@ -151,12 +151,3 @@ func (v vars) conditions(list []*annotations.Condition) *jen.Statement {
 	}
 	return join(all, "&&")
 }
-
-// inHeader returns an expression that can stand in the header of a statement,
-// where the brace of a composite literal would begin the block.
-func (v vars) inHeader(e *annotations.Expr) *jen.Statement {
-	if outside(e, "{") {
-		return jen.Parens(v.expr(e))
-	}
-	return v.expr(e)
-}

@@ -194,7 +194,7 @@ func (g *method) skip() []jen.Code {
 	switch cached := g.names[g.m.Name].cached; {
 	case cached != "":
 		forbidden = jen.Op("!").Id(g.recv).Dot(cached).Call(g.conditionUses().args(g.ctx, g.params)...)
-	case mayPanic(conds):
+	case mayPanic(conds), slices.ContainsFunc(conds, hasBrace):
 		cacheable := g.scope.pickOf("cacheable", "allowed")
 		stmts = append(stmts, jen.Id(cacheable).Op(":=").Func().Params().Bool().Add(oneLine(
 			jen.Return(g.vars().conditions(conds)))))
@@ -207,6 +207,10 @@ func (g *method) skip() []jen.Code {
 		jen.Return(g.call(g.params)),
 	))
 }
+
+// hasBrace reports whether a condition has the brace of a composite literal, which must not
+// stand in the header of a statement, where it would begin the block.
+func hasBrace(c *annotations.Condition) bool { return outside(c.Expr, "{") }
 
 func mayPanic(conds []*annotations.Condition) bool {
 	return slices.ContainsFunc(conds, func(c *annotations.Condition) bool { return c.Expr.MayPanic })
@@ -224,11 +228,11 @@ func (g *method) forbidden(conds []*annotations.Condition) *jen.Statement {
 		case isNamedBool(cond.Expr):
 			alternatives = append(alternatives, jen.Op("!").Bool().Parens(v.expr(cond.Expr)))
 		case cond.Negate:
-			alternatives = append(alternatives, v.inHeader(cond.Expr))
+			alternatives = append(alternatives, v.expr(cond.Expr))
 		default:
 			forbidden := jen.Op("!").Add(v.operand(cond.Expr))
 			if opposite, ok := opposite(cond.Expr); ok {
-				forbidden = v.inHeader(opposite)
+				forbidden = v.expr(opposite)
 			}
 			alternatives = append(alternatives, forbidden)
 		}

@@ -59,7 +59,16 @@ func loops(list []*annotations.Each, v vars, names scope, stmts func(vars, scope
 	}
 	body := stmts(v, inner)
 	for i, each := range slices.Backward(list) {
-		body = []jen.Code{jen.For(jen.List(jen.Id("_"), jen.Id(v.elems[i])).Op(":=").Range().Add(v.inHeader(each.Base))).Block(body...)}
+		loop := func(over jen.Code) jen.Code {
+			return jen.For(jen.List(jen.Id("_"), jen.Id(v.elems[i])).Op(":=").Range().Add(over)).Block(body...)
+		}
+		if !outside(each.Base, "{") {
+			body = []jen.Code{loop(v.expr(each.Base))}
+			continue
+		}
+		// A brace in the header would begin the block.
+		list := inner.pick("list")
+		body = []jen.Code{jen.Block(jen.Id(list).Op(":=").Add(v.expr(each.Base)), loop(jen.Id(list)))}
 	}
 	return body
 }

@@ -718,6 +718,20 @@ var Table = []Mutant{
 
 	// A log that begins another epoch.
 	{
+		Name:    "no-room-for-marks-alone",
+		Rule:    "What needs no mark is told although a mark has no room.",
+		Patches: []weave.Patch{at("log.go", "if err == nil || !needsMark {", "{")},
+		Package: Runtime,
+		Run:     "^(TestSharedWithoutRoomForMarks)$",
+	},
+	{
+		Name:    "refused-each-time",
+		Rule:    "A log that has no room for a mark is not asked for more.",
+		Patches: []weave.Patch{at("deliver.go", "case needsMark && l.full != nil:", "case false:")},
+		Package: Runtime,
+		Run:     "^(TestSharedRefusedWithoutRoomForMarks)$",
+	},
+	{
 		Name:    "not-invalidated-again",
 		Rule:    "What was invalidated in the log of a server that was replaced is invalidated again by everybody who may know of it.",
 		Patches: []weave.Patch{at("snapshot.go", "		l.retell.stale = true\n", "")},
@@ -751,9 +765,23 @@ var Table = []Mutant{
 	{
 		Name:    "marks-not-restored",
 		Rule:    "Marks that a new epoch has lost are entered again.",
-		Patches: []weave.Patch{at("snapshot.go", "	l.retell.marks = slices.Collect(maps.Values(restore))\n", "	l.retell.marks = nil\n")},
+		Patches: []weave.Patch{at("snapshot.go", "maps.DeleteFunc(again, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })", "maps.DeleteFunc(again, func(LogID, LogMark) bool { return true })")},
 		Package: Runtime,
 		Run:     "^(TestSharedMarksOfALostLog)$",
+	},
+	{
+		Name:    "ended-mark-restored",
+		Rule:    "Those that have ended meanwhile are not.",
+		Patches: []weave.Patch{at("log.go", "		delete(l.retell.marks, release.ID)\n", "")},
+		Package: Runtime,
+		Run:     "^(TestSharedMarkOfALostLogEnds)$",
+	},
+	{
+		Name:    "restored-mark-left",
+		Rule:    "One that ended while it was entered again is ended again.",
+		Patches: []weave.Patch{at("snapshot.go", "		l.enqueue(marks{}, marks{}, []LogRelease{{ID: record.Mark.ID}}, 0)\n", "")},
+		Package: Runtime,
+		Run:     "^(TestSharedMarkOfALostLogEndsMeanwhile)$",
 	},
 	{
 		Name:    "hits-before-marks",
