@@ -575,3 +575,30 @@ func comparingMayPanic(tv types.TypeAndValue) bool {
 	}
 	return false
 }
+
+// Opposite returns the expression that holds if and only if e does not, as people would
+// write it, if e does nothing but compare for equality: of a == b, a != b.
+func (e *Expr) Opposite() (*Expr, bool) {
+	const equal, unequal = "==", "!="
+	parsed, err := parser.ParseExpr(e.Text)
+	comparison, ok := parsed.(*ast.BinaryExpr)
+	if err != nil || !ok || strings.Count(e.Text, equal)+strings.Count(e.Text, unequal) != 1 {
+		return nil, false
+	}
+	var turn *strings.Replacer
+	switch comparison.Op {
+	case token.EQL:
+		turn = strings.NewReplacer(equal, unequal)
+	case token.NEQ:
+		turn = strings.NewReplacer(unequal, equal)
+	default:
+		return nil, false
+	}
+	turned := *e
+	turned.Text = turn.Replace(e.Text)
+	turned.Parts = slices.Clone(e.Parts)
+	for i := range turned.Parts {
+		turned.Parts[i].Text = turn.Replace(turned.Parts[i].Text)
+	}
+	return &turned, true
+}

@@ -88,7 +88,7 @@ func (l *sharedLog) untold(needsMark bool) error {
 		return fmt.Errorf("the log could not be asked or told before: %w", l.down)
 	case l.mute != nil:
 		return fmt.Errorf("the log could not be told before: %w", l.mute)
-	case needsMark && l.full != nil:
+	case needsMark && l.full != nil && time.Since(l.fullSince) < maxRetry:
 		return fmt.Errorf("the log could not be told of a mark before: %w", l.full)
 	}
 	return nil

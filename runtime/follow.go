@@ -187,7 +187,7 @@ func (l *sharedLog) stepOnce() error {
 	told = cmp.Or(told, l.renewMarks(), l.endLeases())
 	if told == nil {
 		l.mu.Lock()
-		l.mute, l.full = nil, nil
+		l.mute = nil
 		l.mu.Unlock()
 	}
 	return cmp.Or(told, l.prove())

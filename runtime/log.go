@@ -54,10 +54,11 @@ type sharedLog struct {
 	held  map[LogID]*held        // by calls of this process
 
 	// What the log is told, and whether it can be.
-	down      error // why the log could not be asked or told last, or nil
-	mute      error // why it could not be told last what needs no mark, or nil
-	full      error // why it could not be told last what needs one, or nil
-	appending int   // appends under way
+	down      error     // why the log could not be asked or told last, or nil
+	mute      error     // why it could not be told last what needs no mark, or nil
+	full      error     // why it could not be told last what needs one, or nil
+	fullSince time.Time // when that was
+	appending int       // appends under way
 	queue     undelivered
 	sending   undelivered   // what of it the log is being told
 	delivery  chan struct{} // has room for one: deliver is in there alone, and waits for the log
@@ -121,7 +122,7 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 	l.heard(err)
 	needsMark := record.Mark.ID != LogID{}
 	if needsMark {
-		l.full = err
+		l.full, l.fullSince = err, time.Now()
 	}
 	if err == nil || !needsMark { // a log that has no room for a mark may take what needs none
 		l.mute = err

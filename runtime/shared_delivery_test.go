@@ -3,6 +3,7 @@ package cacheruntime_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -168,35 +169,46 @@ func TestSharedWithoutRoomForMarks(t *testing.T) {
 }
 
 // Nor do writes that are refused, as there is no room for their marks, keep others from
-// being told, or end hits. They are refused without asking each time.
+// being told, or end hits. The log is asked for room about once a second, whoever wants it.
 func TestSharedRefusedWithoutRoomForMarks(t *testing.T) {
 	for _, bound := range []time.Duration{0, bound} {
-		onSite(t, func(t *testing.T, s *site) {
-			log := new(full)
-			s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { log.Tier = t; return log }
-			a := s.join(cacheruntime.WithAmbiguousWrites(time.Hour, nil), cacheruntime.WithGuardedWrites(time.Hour), cacheruntime.WithMaxStaleness(bound))
-			log.ended.Store(true)
-			end := a.mustBegin(1)
-			log.ended.Store(false)
-			s.grow(1)
-			end(inDoubt) // a mark that has no room is queued
-			pass(3 * time.Second)
-			a.expectHits(2)
-			failures := a.cache.Stats().Shared.Failures
-			for range 200 {
-				if _, err := a.begin(3); !errors.Is(err, cacheruntime.ErrRefused) {
-					t.Fatalf("a write that cannot be marked: %v", err)
-				}
-				a.expectHit(2)
-				if err := a.cache.Invalidate(t.Context(), rowTag(4)); err != nil {
-					t.Fatal(err)
-				}
-				pass(10 * time.Millisecond)
-			}
-			if n := a.cache.Stats().Shared.Failures - failures; n > 20 {
-				t.Errorf("within 2 s the log was asked in vain %d times", n)
-			}
-		})
+		for _, queued := range []bool{false, true} {
+			t.Run(fmt.Sprintf("bound %v, mark queued %v", bound, queued), func(t *testing.T) {
+				onSite(t, func(t *testing.T, s *site) {
+					log := new(full)
+					s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { log.Tier = t; return log }
+					a := s.join(cacheruntime.WithAmbiguousWrites(time.Hour, nil), cacheruntime.WithGuardedWrites(time.Hour), cacheruntime.WithMaxStaleness(bound))
+					if queued {
+						log.ended.Store(true)
+						end := a.mustBegin(1)
+						log.ended.Store(false)
+						s.grow(1)
+						end(inDoubt)
+					}
+					pass(3 * time.Second)
+					a.expectHits(2)
+					failures, loads, undelivered := a.cache.Stats().Shared.Failures, a.loadCount(), 0
+					for range 200 {
+						if _, err := a.begin(3); !errors.Is(err, cacheruntime.ErrRefused) {
+							t.Fatalf("a write that cannot be marked: %v", err)
+						}
+						a.expect(2)
+						if a.cache.Invalidate(t.Context(), rowTag(4)) != nil {
+							undelivered++
+						}
+						pass(10 * time.Millisecond)
+					}
+					failures, loads = a.cache.Stats().Shared.Failures-failures, a.loadCount()-loads
+					if failures > 10 || loads > 10 || undelivered > 10 {
+						t.Errorf("within 2 s the log was asked in vain %d times; of 200 reads %d were loaded, of 200 invalidations %d not delivered at once",
+							failures, loads, undelivered)
+					}
+					log.ended.Store(true)
+					pass(2 * time.Second)
+					a.mustBegin(3)(nil)
+				})
+			})
+		}
 	}
 }
 

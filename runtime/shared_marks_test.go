@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,6 +121,134 @@ func TestSharedMarkOfALostLogEndsMeanwhile(t *testing.T) {
 		pass(bound)
 		s.expectNoMarks()
 		a.expectHits(1)
+	})
+}
+
+// A gated log refuses to take marks that are told again, or holds replies back.
+type gated struct {
+	*cachetest.Tier
+	refuses          atomic.Bool // marks that are told again
+	told             chan cacheruntime.LogReply
+	holdsAppends     atomic.Bool // other ones
+	holdsProofs      atomic.Bool
+	appended, proven chan struct{} // closed to let go of them
+}
+
+func (g *gated) Append(ctx context.Context, from cacheruntime.LogPosition, record cacheruntime.LogRecord) (cacheruntime.LogReply, error) {
+	again := record.OnlyIf == cacheruntime.IfAbsent
+	if again && g.refuses.Load() {
+		return cacheruntime.LogReply{}, errFull
+	}
+	reply, err := g.Tier.Append(ctx, from, record)
+	switch {
+	case again:
+		g.told <- reply
+	case g.holdsAppends.Load():
+		<-g.appended
+	}
+	return reply, err
+}
+
+func (g *gated) Prove(ctx context.Context, from cacheruntime.LogPosition) (cacheruntime.LogReply, error) {
+	if g.holdsProofs.Load() {
+		<-g.proven
+	}
+	return g.Tier.Prove(ctx, from)
+}
+
+// A process knows of a mark of a lost log, and the new one does not take it yet. While an
+// append of the process is on its way, the log changes; then it is told of the mark.
+func onLateRestore(t *testing.T, change func(s *site, mark cacheruntime.LogMark), then func(s *site, b *member, g *gated)) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.joinGuarded()
+		g := &gated{told: make(chan cacheruntime.LogReply, 1), appended: make(chan struct{}), proven: make(chan struct{})}
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { g.Tier = t; return g }
+		b := s.join()
+		a.mustBegin(1)
+		pass(2 * bound)
+		mark := s.shared.Marks()[0]
+		g.refuses.Store(true)
+		a.tier.Cut()
+		s.shared.Flush()
+		pass(2 * bound)
+		b.get(1) // stored, though it is marked: nothing is served yet
+		s.grow(1)
+		pass(3 * bound)
+		b.expect(1)
+		s.grow(1)
+		pass(3 * bound)
+		g.holdsAppends.Store(true)
+		go b.cache.Invalidate(t.Context(), rowTag(4))
+		pass(time.Millisecond)
+		change(s, mark)
+		then(s, b, g)
+	})
+}
+
+// What the process asked before another one has entered the mark again proves nothing:
+// nothing is served until the mark is in its own table.
+func TestSharedProofBeforeAMarkOfOthers(t *testing.T) {
+	onLateRestore(t, func(s *site, mark cacheruntime.LogMark) {
+		s.append(cacheruntime.LogRecord{Mark: mark})
+	}, func(s *site, b *member, g *gated) {
+		g.holdsProofs.Store(true)
+		g.refuses.Store(false)
+		if reply := <-g.told; reply.Appended {
+			s.t.Error("too weak: the mark was not in the log")
+		}
+		g.holdsAppends.Store(false)
+		pass(time.Millisecond)
+		close(g.appended)
+		pass(time.Millisecond)
+		b.expect(1)
+		g.holdsProofs.Store(false)
+		close(g.proven)
+		pass(bound)
+		b.expectNoHit(1)
+	})
+}
+
+// A mark that has ended in a record that the process has not seen yet does not stay there
+// when it is entered again.
+func TestSharedMarkOfALostLogEndsUnseen(t *testing.T) {
+	onLateRestore(t, func(s *site, mark cacheruntime.LogMark) {
+		s.append(cacheruntime.LogRecord{Slots: mark.Slots, Release: []cacheruntime.LogRelease{{ID: mark.ID}}})
+	}, func(s *site, b *member, g *gated) {
+		g.refuses.Store(false)
+		if reply := <-g.told; !reply.Appended {
+			s.t.Error("too weak: the mark was in the log")
+		}
+		g.holdsAppends.Store(false)
+		close(g.appended)
+		pass(bound)
+		s.expectNoMarks()
+		b.expectHits(1)
+	})
+}
+
+// Nor does a process end one that it has not entered: its lease was over, and its owner
+// has renewed it.
+func TestSharedMarkOfOthersIsLeft(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a := s.joinGuarded()
+		log := &slow{asked: make(chan struct{}), granted: make(chan struct{})}
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { log.Tier = t; return log }
+		b := s.join()
+		a.mustBegin(1)
+		pass(bound)
+		mark := s.shared.Marks()[0]
+		a.tier.Cut()
+		s.shared.Flush()
+		<-log.asked
+		s.append(cacheruntime.LogRecord{Release: []cacheruntime.LogRelease{{ID: mark.ID}}})
+		mark.Generation++
+		s.append(cacheruntime.LogRecord{Mark: mark})
+		log.granted <- struct{}{}
+		pass(bound)
+		if len(s.shared.Marks()) != 1 {
+			t.Error("the mark of another process was ended")
+		}
+		b.expectNoHit(1)
 	})
 }
 

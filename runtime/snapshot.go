@@ -17,23 +17,12 @@ type retelling struct {
 
 func (r *retelling) any() bool { return r.stale || len(r.marks) > 0 }
 
-// next is the record that tells the next of it.
-func (r *retelling) next() (LogRecord, bool) {
-	if r.stale {
-		return LogRecord{All: true}, true
-	}
-	for _, m := range r.marks {
-		return LogRecord{Mark: m, OnlyIf: IfAbsent}, true
-	}
-	return LogRecord{}, false
-}
-
 // rebuild reads a lost table again, and tells the new log what it may not know.
 func (l *sharedLog) rebuild() error {
 	for {
 		l.mu.Lock()
 		lost, condemned, first := l.lost, l.condemned, l.at == LogPosition{}
-		again, left := l.retell.next()
+		left := l.retell.any()
 		l.mu.Unlock()
 		switch {
 		case lost:
@@ -41,7 +30,7 @@ func (l *sharedLog) rebuild() error {
 				return err
 			}
 		case left:
-			if err := l.tellAgain(again); err != nil {
+			if err := l.tellAgain(); err != nil {
 				return err
 			}
 		default:
@@ -157,21 +146,51 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	return nil
 }
 
-// tellAgain tells the new log one record of what it may not know.
-func (l *sharedLog) tellAgain(record LogRecord) error {
-	if _, err := l.append(record); err != nil {
+// tellAgain tells the new log what it may not know.
+func (l *sharedLog) tellAgain() error {
+	l.mu.Lock()
+	stale, again := l.retell.stale, slices.Collect(maps.Values(l.retell.marks))
+	l.mu.Unlock()
+	if stale {
+		if _, err := l.append(LogRecord{All: true}); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		l.retell.stale = false // not once more if a mark cannot be told
+		l.mu.Unlock()
+	}
+	var entered []LogMark // by this process
+	for _, m := range again {
+		appended, err := l.append(LogRecord{Mark: m, OnlyIf: IfAbsent})
+		if err != nil {
+			return err
+		}
+		if appended {
+			entered = append(entered, m)
+		}
+	}
+	// They may be in the log, of others, and not in the table yet. Until they are, they
+	// count as untold, as nothing may be served without them.
+	if err := l.prove(); err != nil {
 		return err
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, outstanding := l.retell.marks[record.Mark.ID]
-	switch {
-	case record.All:
-		l.retell.stale = false
-	case !outstanding: // It has ended meanwhile, maybe in a record before this one.
-		l.enqueue(marks{}, marks{}, []LogRelease{{ID: record.Mark.ID}}, 0)
-	case !l.lost:
-		delete(l.retell.marks, record.Mark.ID)
+	if l.lost {
+		l.mu.Unlock()
+		return nil
+	}
+	ended := slices.DeleteFunc(entered, func(m LogMark) bool {
+		_, ok := l.retell.marks[m.ID]
+		return ok
+	})
+	for _, m := range again {
+		delete(l.retell.marks, m.ID)
+	}
+	l.mu.Unlock()
+	for _, m := range ended { // in a record before the one that has entered it again
+		if _, err := l.append(LogRecord{Release: []LogRelease{{m.ID, m.Generation}}, OnlyIf: IfOutstanding}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

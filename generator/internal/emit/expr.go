@@ -1,11 +1,7 @@
 package emit
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"go/types"
-	"slices"
 	"strings"
 
 	"github.com/dave/jennifer/jen"
@@ -96,37 +92,10 @@ func (v vars) condition(c *annotations.Condition) *jen.Statement {
 	case !c.Negate:
 		return v.expr(c.Expr)
 	}
-	if opposite, ok := opposite(c.Expr); ok {
+	if opposite, ok := c.Expr.Opposite(); ok {
 		return v.expr(opposite)
 	}
 	return jen.Op("!").Add(v.operand(c.Expr))
-}
-
-// opposite returns the expression that holds if and only if another one does not, if that
-// does nothing but compare for equality, as people would write it.
-func opposite(e *annotations.Expr) (*annotations.Expr, bool) {
-	const equal, unequal = "==", "!="
-	parsed, err := parser.ParseExpr(e.Text)
-	comparison, ok := parsed.(*ast.BinaryExpr)
-	if err != nil || !ok || strings.Count(e.Text, equal)+strings.Count(e.Text, unequal) != 1 {
-		return nil, false
-	}
-	var turn *strings.Replacer
-	switch comparison.Op {
-	case token.EQL:
-		turn = strings.NewReplacer(equal, unequal)
-	case token.NEQ:
-		turn = strings.NewReplacer(unequal, equal)
-	default:
-		return nil, false
-	}
-	turned := *e
-	turned.Text = turn.Replace(e.Text)
-	turned.Parts = slices.Clone(e.Parts)
-	for i := range turned.Parts {
-		turned.Parts[i].Text = turn.Replace(turned.Parts[i].Text)
-	}
-	return &turned, true
 }
 
 // isNamedBool reports whether a condition has a type of its own, which does not

@@ -231,7 +231,7 @@ func (g *method) forbidden(conds []*annotations.Condition) *jen.Statement {
 			alternatives = append(alternatives, v.expr(cond.Expr))
 		default:
 			forbidden := jen.Op("!").Add(v.operand(cond.Expr))
-			if opposite, ok := opposite(cond.Expr); ok {
+			if opposite, ok := cond.Expr.Opposite(); ok {
 				forbidden = v.expr(opposite)
 			}
 			alternatives = append(alternatives, forbidden)

@@ -62,7 +62,7 @@ func loops(list []*annotations.Each, v vars, names scope, stmts func(vars, scope
 		loop := func(over jen.Code) jen.Code {
 			return jen.For(jen.List(jen.Id("_"), jen.Id(v.elems[i])).Op(":=").Range().Add(over)).Block(body...)
 		}
-		if !outside(each.Base, "{") {
+		if !slices.ContainsFunc(each.Base.Parts, func(p annotations.Part) bool { return strings.Contains(p.Text, "{") }) {
 			body = []jen.Code{loop(v.expr(each.Base))}
 			continue
 		}

@@ -726,8 +726,8 @@ var Table = []Mutant{
 	},
 	{
 		Name:    "refused-each-time",
-		Rule:    "A log that has no room for a mark is not asked for more.",
-		Patches: []weave.Patch{at("deliver.go", "case needsMark && l.full != nil:", "case false:")},
+		Rule:    "A log that has no room for a mark is not asked for more each time.",
+		Patches: []weave.Patch{at("deliver.go", "case needsMark && l.full != nil && time.Since(l.fullSince) < maxRetry:", "case false:")},
 		Package: Runtime,
 		Run:     "^(TestSharedRefusedWithoutRoomForMarks)$",
 	},
@@ -779,9 +779,26 @@ var Table = []Mutant{
 	{
 		Name:    "restored-mark-left",
 		Rule:    "One that ended while it was entered again is ended again.",
-		Patches: []weave.Patch{at("snapshot.go", "		l.enqueue(marks{}, marks{}, []LogRelease{{ID: record.Mark.ID}}, 0)\n", "")},
+		Patches: []weave.Patch{at("snapshot.go", "for _, m := range ended {", "for _, m := range ended[:0] {")},
 		Package: Runtime,
 		Run:     "^(TestSharedMarkOfALostLogEndsMeanwhile)$",
+	},
+	{
+		Name: "mark-of-others-ended",
+		Rule: "One that others have entered is not.",
+		Patches: []weave.Patch{
+			at("snapshot.go", "		if appended {\n			entered = append(entered, m)\n		}\n", "		_ = appended\n		entered = append(entered, m)\n"),
+			at("snapshot.go", "LogRecord{Release: []LogRelease{{m.ID, m.Generation}}, OnlyIf: IfOutstanding}", "LogRecord{Release: []LogRelease{{ID: m.ID}}}"),
+		},
+		Package: Runtime,
+		Run:     "^(TestSharedMarkOfOthersIsLeft)$",
+	},
+	{
+		Name:    "restored-marks-not-read",
+		Rule:    "Marks count as entered again when they are in the table, whoever has entered them.",
+		Patches: []weave.Patch{at("snapshot.go", "	if err := l.prove(); err != nil {\n		return err\n	}\n	l.mu.Lock()\n	if l.lost {", "	l.mu.Lock()\n	if l.lost {")},
+		Package: Runtime,
+		Run:     "^(TestSharedProofBeforeAMarkOfOthers)$",
 	},
 	{
 		Name:    "hits-before-marks",
