@@ -67,8 +67,8 @@ func loops(list []*annotations.Each, v vars, names scope, stmts func(vars, scope
 			continue
 		}
 		// A brace in the header would begin the block.
-		list := inner.pick("list")
-		body = []jen.Code{jen.Block(jen.Id(list).Op(":=").Add(v.expr(each.Base)), loop(jen.Id(list)))}
+		name := inner.pick("list")
+		body = []jen.Code{jen.Block(jen.Id(name).Op(":=").Add(v.expr(each.Base)), loop(jen.Id(name)))}
 	}
 	return body
 }
