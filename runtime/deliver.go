@@ -11,7 +11,7 @@ import (
 // undelivered is what the log is yet to be told. Meanwhile what is stale is marked in the
 // table.
 type undelivered struct {
-	writes  int // whose invalidations these are
+	writes  int // whose invalidations these are; those by hand count as well
 	stale   marks
 	doubt   marks // the part of stale that is to be marked for a lease
 	release []LogRelease

@@ -207,7 +207,7 @@ func (l *sharedLog) close() error {
 	l.mu.Unlock()
 	if left > 0 {
 		err = fmt.Errorf("%w, and the cache is closed: other processes may serve what %d %s stale until it expires: %w",
-			ErrUndelivered, left, plural(uint64(left), "write made", "writes made"), cmp.Or(err, errShutDown))
+			ErrUndelivered, left, plural(uint64(left), "invalidation made", "invalidations made"), cmp.Or(err, errShutDown))
 	} else {
 		err = nil
 	}

@@ -110,7 +110,7 @@ func TestSharedClose(t *testing.T) {
 		c := s.join()
 		c.tier.Cut()
 		c.write(1)
-		if err := c.cache.Close(); !errors.Is(err, cacheruntime.ErrUndelivered) || !strings.Contains(err.Error(), "what 1 write made stale") {
+		if err := c.cache.Close(); !errors.Is(err, cacheruntime.ErrUndelivered) || !strings.Contains(err.Error(), "what 1 invalidation made stale") {
 			t.Errorf("%v, want one that says what was not delivered", err)
 		}
 	})

@@ -409,7 +409,7 @@ func TestCloseUndelivered(t *testing.T) {
 		}
 	}
 	var said string
-	if err := processes[0].call("Close", struct{}{}, &said); err != nil || !strings.Contains(said, "other processes may serve what 3 writes made stale") {
+	if err := processes[0].call("Close", struct{}{}, &said); err != nil || !strings.Contains(said, "other processes may serve what 3 invalidations made stale") {
 		t.Errorf("closed: %q, %v", said, err)
 	}
 	server.Resume()
