@@ -88,49 +88,22 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 		return false, errShutDown
 	}
 	defer l.end()
-	var from LogPosition
-	var view *table
-	var asked *proof
-	var reply LogReply
-	for again := false; ; again = true {
-		record.ID = newLogID()
-		l.mu.Lock()
-		from, view = l.at, l.table
-		first := l.appending == 0
-		if l.appending++; !first {
-			// One of those under way brings what there is between. If all did, each
-			// would bring the records of all others.
-			from = LogPosition{}
-		}
-		l.mu.Unlock()
-		asked = l.ask()
-		reply, err = l.shared.Append(context.Background(), from, record)
-		if again || err == nil || errors.Is(err, ErrMalformed) || time.Since(asked.sent) > quickly {
-			break
-		}
-		l.mu.Lock()
-		l.appending--
-		l.mu.Unlock()
+	q, reply, err := l.send(&record)
+	if err != nil && !errors.Is(err, ErrMalformed) && time.Since(q.asked.sent) <= quickly {
+		q, reply, err = l.send(&record)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
 		err = l.appended(&record, &reply)
 	}
-	l.appending--
 	foreign := err == nil && (l.lost || reply.Head.Epoch != l.at.Epoch)
 	l.heard(err)
-	needsMark := record.Mark.ID != LogID{}
-	if needsMark {
-		l.full, l.fullSince = err, time.Now()
-	}
-	if err == nil || !needsMark { // a log that has no room for a mark may take what needs none
-		l.mute = err
-	}
+	l.noteAppend(record.Mark.ID != LogID{}, err)
 	if err != nil {
 		return false, err
 	}
-	l.take(view, from, reply, asked)
+	l.take(q, reply)
 	if foreign {
 		return false, errLost
 	}
@@ -140,6 +113,36 @@ func (l *sharedLog) append(record LogRecord) (appended bool, err error) {
 // quickly is how soon a call fails that has met a connection which was closed before, as
 // by a restart of the server. There may be another connection by now, so it is made again.
 const quickly = 50 * time.Millisecond
+
+// A question is what the log is asked, by itself or with a record: what comes after a
+// position.
+type question struct {
+	from  LogPosition
+	table *table // whose position that is
+	asked *proof
+}
+
+// question is the one for what comes after the last record of the table. l.mu is held.
+func (l *sharedLog) question() question { return question{l.at, l.table, l.ask()} }
+
+// send appends a record under a new ID.
+func (l *sharedLog) send(record *LogRecord) (question, LogReply, error) {
+	record.ID = newLogID()
+	l.mu.Lock()
+	q := l.question()
+	if l.appending > 0 {
+		// One of those under way brings what there is between. If all did, each would
+		// bring the records of all others.
+		q.from = LogPosition{}
+	}
+	l.appending++
+	l.mu.Unlock()
+	reply, err := l.shared.Append(context.Background(), q.from, *record)
+	l.mu.Lock()
+	l.appending--
+	l.mu.Unlock()
+	return q, reply, err
+}
 
 // appended applies a record of this process, if it was appended. l.mu is held.
 func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
@@ -156,7 +159,7 @@ func (l *sharedLog) appended(record *LogRecord, reply *LogReply) error {
 	case record.Number > l.at.Number:
 		l.enter(record)
 	case !l.isApplied(record.Number, record.ID):
-		l.lose(l.at.Epoch)
+		l.condemn(l.at.Epoch)
 	default:
 		// It has been applied, and maybe the end of its mark as well: it must not be
 		// entered again.
@@ -169,7 +172,7 @@ func (l *sharedLog) heard(err error) {
 	if err != nil {
 		l.counts.failures.Add(1)
 		if errors.Is(err, ErrMalformed) {
-			l.lose(l.at.Epoch)
+			l.condemn(l.at.Epoch)
 		}
 		if l.down == nil {
 			l.nudge() // it is to try again, and keep others from it meanwhile
@@ -178,20 +181,30 @@ func (l *sharedLog) heard(err error) {
 	l.down = err
 }
 
-// take applies what a log replied that was asked for what comes after from, for a view.
+// noteAppend notes whether the log could be told what needs a mark, or what needs none.
 // l.mu is held.
-func (l *sharedLog) take(view *table, from LogPosition, reply LogReply, asked *proof) {
+func (l *sharedLog) noteAppend(needsMark bool, err error) {
+	if needsMark {
+		l.full, l.fullSince = err, time.Now()
+	}
+	if err == nil || !needsMark { // a log that has no room for a mark may take what needs none
+		l.mute = err
+	}
+}
+
+// take applies what the log replied. l.mu is held.
+func (l *sharedLog) take(q question, reply LogReply) {
 	switch {
-	case view != l.table && reply.Head.Epoch == view.epoch:
+	case q.table != l.table && reply.Head.Epoch == q.table.epoch:
 		// It is about the table before: that another epoch has begun is known by now.
 		return
 	case reply.Head.Epoch != l.at.Epoch:
-		l.lose(0)
+		l.lose()
 		return
 	case l.lost:
 		return
-	case !reply.Known && from == l.at:
-		l.lose(l.at.Epoch)
+	case !reply.Known && q.from == l.at:
+		l.condemn(l.at.Epoch)
 		return
 	case !reply.Known:
 		return // more is known by now
@@ -201,12 +214,12 @@ func (l *sharedLog) take(view *table, from LogPosition, reply LogReply, asked *p
 		switch {
 		case r.Number <= l.at.Number:
 			if !l.isApplied(r.Number, r.ID) {
-				l.lose(l.at.Epoch)
+				l.condemn(l.at.Epoch)
 				return
 			}
 			continue
 		case r.Number != l.at.Number+1, r.Previous != l.at.ID, r.Number > MaxLogNumber:
-			l.lose(l.at.Epoch)
+			l.condemn(l.at.Epoch)
 			return
 		}
 		l.enter(r)
@@ -218,9 +231,9 @@ func (l *sharedLog) take(view *table, from LogPosition, reply LogReply, asked *p
 	switch {
 	case reply.Head.Number > l.at.Number: // there is more
 	case !l.isApplied(reply.Head.Number, reply.Head.ID):
-		l.lose(l.at.Epoch)
+		l.condemn(l.at.Epoch)
 	default:
-		l.proved(asked)
+		l.proved(q.asked)
 	}
 }
 
@@ -270,19 +283,23 @@ func tableSlots(slots []uint32) []uint32 {
 
 // lose gives the table up: nothing is served until another one is there and proven
 // current by a reply to a question that was asked of it. What this process appends
-// meanwhile it appends again: see tell. If an epoch is condemned the log is to begin
-// another one: where what the log says does not fit what was applied of that epoch. It is
-// condemned for all processes. 0 condemns none: the log has gone on to another epoch, so
-// that reading it is enough. l.mu is held.
-func (l *sharedLog) lose(condemned uint64) {
-	if condemned != 0 {
-		l.condemned = condemned
-	}
+// meanwhile it appends again: see tell. Where the log has gone on to another epoch that is
+// enough; where it contradicts what was applied, see condemn. l.mu is held.
+func (l *sharedLog) lose() {
 	l.table.proven.Store(nil)
 	if !l.lost {
 		l.lost = true
 		l.nudge()
 	}
+}
+
+// condemn gives the table up, and for all processes an epoch: the log is to begin another
+// one. 0 is an epoch that is not known yet, and condemns none. l.mu is held.
+func (l *sharedLog) condemn(epoch uint64) {
+	if epoch != 0 {
+		l.condemned = epoch
+	}
+	l.lose()
 }
 
 // nudge makes the follower look around.

@@ -49,25 +49,24 @@ func (l *sharedLog) prove() error {
 	defer l.end()
 	for {
 		l.mu.Lock()
-		from, view := l.at, l.table
-		if l.lost {
-			l.mu.Unlock()
+		q, lost := l.question(), l.lost
+		l.mu.Unlock()
+		if lost {
 			return errLost
 		}
-		l.mu.Unlock()
-		asked := l.ask()
-		reply, err := l.shared.Prove(l.ctx, from)
+		reply, err := l.shared.Prove(l.ctx, q.from)
 		l.counts.proofs.Add(1)
 		l.mu.Lock()
 		l.heard(err)
 		if err == nil {
-			l.take(view, from, reply, asked)
-			if !l.lost && l.table == view && l.at == from && reply.Head.Number > from.Number {
+			l.take(q, reply)
+			if !l.lost && l.table == q.table && l.at == q.from && reply.Head.Number > q.from.Number {
 				err = fmt.Errorf("%w: no records where there are some", ErrMalformed)
 				l.heard(err)
 			}
 		}
-		lost, ahead := l.lost, reply.Head.Number > l.at.Number
+		lost = l.lost
+		ahead := reply.Head.Number > l.at.Number
 		l.mu.Unlock()
 		switch {
 		case err != nil:

@@ -77,7 +77,7 @@ func TestWordsOfARecordBeforeTheClock(t *testing.T) {
 		defer close(done)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.take(table, l.at, LogReply{Head: head, Known: true, Records: []LogRecord{record}}, l.ask())
+		l.take(l.question(), LogReply{Head: head, Known: true, Records: []LogRecord{record}})
 	}()
 	for deadline := time.Now().Add(10 * time.Second); table.words[first].Load() != record.Number; runtime.Gosched() {
 		if time.Now().After(deadline) {

@@ -81,24 +81,54 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lose(epoch)
+	l.condemn(epoch)
 	return err
 }
 
-// install makes a table of a snapshot, and puts it in the place of the one before. l.mu is
-// held.
+// install puts a snapshot in the place of the table. l.mu is held.
 func (l *sharedLog) install(s *LogSnapshot) error {
+	t, err := tableOf(s)
+	if err != nil {
+		return err
+	}
+	before, newEpoch := l.marks, s.At.Epoch != l.at.Epoch
+	// A server that was replaced may have taken records while others read through its
+	// successor.
+	if newEpoch && l.at.Epoch != 0 && (s.Server != l.server || s.Server == "") {
+		l.retell.stale = true
+	}
+	l.table, l.at, l.server = t, s.At, s.Server
+	l.recent = [recentRecords]LogID{}
+	l.recent[s.At.Number%recentRecords] = s.At.ID
+	l.marks = map[LogID]*outstanding{}
+	for _, m := range s.Marks {
+		l.addMark(m)
+	}
+	l.retellMarks(before, newEpoch)
+	t.remark(marks{}, l.queue.stale)
+	t.remark(marks{}, l.sending.stale)
+	l.lost, l.condemned = false, 0
+	l.cache.current.Store(t)
+	if newEpoch {
+		l.counts.epochs.Add(1)
+	}
+	return nil
+}
+
+// tableOf makes a table of a snapshot, without its marks.
+func tableOf(s *LogSnapshot) (*table, error) {
+	malformed := fmt.Errorf("%w: snapshot", ErrMalformed)
 	if s.At.Epoch == 0 || s.At.Number == 0 || s.At.Number > MaxLogNumber || len(s.Words) > tableSize || s.Cleared > s.At.Number {
-		return fmt.Errorf("%w: snapshot", ErrMalformed)
+		return nil, malformed
 	}
 	if slices.ContainsFunc(s.Marks, func(m LogMark) bool { return m.ID == LogID{} }) {
-		return fmt.Errorf("%w: snapshot", ErrMalformed)
+		return nil, malformed
 	}
 	t := newTable()
 	t.epoch = s.At.Epoch
 	for i, word := range s.Words {
 		if word > s.At.Number {
-			return fmt.Errorf("%w: snapshot", ErrMalformed)
+			return nil, malformed
 		}
 		if word != 0 {
 			t.words[i].Store(word)
@@ -106,23 +136,12 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 	}
 	t.cleared.Store(s.Cleared)
 	t.clock.Store(s.At.Number)
+	return t, nil
+}
 
-	before := l.marks
-	newEpoch := s.At.Epoch != l.at.Epoch
-	l.table = t
-	l.recent = [recentRecords]LogID{}
-	l.recent[s.At.Number%recentRecords] = s.At.ID
-	l.marks = map[LogID]*outstanding{}
-	for _, m := range s.Marks {
-		l.addMark(m)
-	}
-	// A server that was replaced may have taken records while others read through its
-	// successor.
-	if newEpoch && l.at.Epoch != 0 && (s.Server != l.server || s.Server == "") {
-		l.retell.stale = true
-	}
-	// A log that lost its state has lost its marks as well. Every process that knows
-	// of them enters them again.
+// retellMarks notes which marks the log is to be told again. One that lost its state has
+// lost its marks as well: every process that knows of them enters them again. l.mu is held.
+func (l *sharedLog) retellMarks(before map[LogID]*outstanding, newEpoch bool) {
 	again := l.retell.marks
 	if newEpoch {
 		for id, o := range before {
@@ -135,15 +154,6 @@ func (l *sharedLog) install(s *LogSnapshot) error {
 		}
 	}
 	maps.DeleteFunc(again, func(id LogID, _ LogMark) bool { return l.marks[id] != nil })
-	l.at, l.server = s.At, s.Server
-	t.remark(marks{}, l.queue.stale)
-	t.remark(marks{}, l.sending.stale)
-	l.lost, l.condemned = false, 0
-	l.cache.current.Store(t)
-	if newEpoch {
-		l.counts.epochs.Add(1)
-	}
-	return nil
 }
 
 // tellAgain tells the new log what it may not know.
