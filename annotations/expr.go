@@ -577,28 +577,54 @@ func comparingMayPanic(tv types.TypeAndValue) bool {
 }
 
 // Opposite returns the expression that holds if and only if e does not, as people would
-// write it, if e does nothing but compare for equality: of a == b, a != b.
+// write it, if e does nothing but negate, or compare for equality: of !a, a; of a == b,
+// a != b.
 func (e *Expr) Opposite() (*Expr, bool) {
-	const equal, unequal = "==", "!="
 	parsed, err := parser.ParseExpr(e.Text)
-	comparison, ok := parsed.(*ast.BinaryExpr)
-	if err != nil || !ok || strings.Count(e.Text, equal)+strings.Count(e.Text, unequal) != 1 {
+	if err != nil {
 		return nil, false
 	}
-	var turn *strings.Replacer
-	switch comparison.Op {
-	case token.EQL:
-		turn = strings.NewReplacer(equal, unequal)
-	case token.NEQ:
-		turn = strings.NewReplacer(unequal, equal)
-	default:
-		return nil, false
+	switch parsed := parsed.(type) {
+	case *ast.UnaryExpr:
+		if parsed.Op != token.NOT {
+			return nil, false
+		}
+		// Within parentheses a brace may stand anywhere.
+		if _, ok := parsed.X.(*ast.ParenExpr); ok && strings.HasPrefix(e.Text, "!(") && strings.HasSuffix(e.Text, ")") && !strings.Contains(e.Text, "{") {
+			return e.trimmed("!(", ")"), true
+		}
+		return e.trimmed("!", ""), true
+	case *ast.BinaryExpr:
+		const equal, unequal = "==", "!="
+		switch {
+		case strings.Count(e.Text, equal)+strings.Count(e.Text, unequal) != 1:
+		case parsed.Op == token.EQL:
+			return e.replaced(equal, unequal), true
+		case parsed.Op == token.NEQ:
+			return e.replaced(unequal, equal), true
+		}
 	}
-	turned := *e
-	turned.Text = turn.Replace(e.Text)
-	turned.Parts = slices.Clone(e.Parts)
-	for i := range turned.Parts {
-		turned.Parts[i].Text = turn.Replace(turned.Parts[i].Text)
+	return nil, false
+}
+
+// trimmed is the expression without what it begins and ends with.
+func (e *Expr) trimmed(prefix, suffix string) *Expr {
+	trimmed := *e
+	trimmed.Text = strings.TrimSuffix(strings.TrimPrefix(e.Text, prefix), suffix)
+	trimmed.Parts = slices.Clone(e.Parts)
+	first, last := &trimmed.Parts[0], &trimmed.Parts[len(e.Parts)-1]
+	first.Text = strings.TrimPrefix(first.Text, prefix)
+	last.Text = strings.TrimSuffix(last.Text, suffix)
+	return &trimmed
+}
+
+// replaced is the expression with another operator.
+func (e *Expr) replaced(old, new string) *Expr {
+	replaced := *e
+	replaced.Text = strings.Replace(e.Text, old, new, 1)
+	replaced.Parts = slices.Clone(e.Parts)
+	for i, part := range e.Parts {
+		replaced.Parts[i].Text = strings.Replace(part.Text, old, new, 1)
 	}
-	return &turned, true
+	return &replaced
 }

@@ -84,18 +84,29 @@ func (v vars) operand(e *annotations.Expr) *jen.Statement {
 
 // condition returns the expression for a condition.
 func (v vars) condition(c *annotations.Condition) *jen.Statement {
+	if e, ok := stated(c); ok {
+		return v.expr(e)
+	}
+	operand := v.operand(c.Expr)
+	if isNamedBool(c.Expr) {
+		operand = jen.Bool().Parens(v.expr(c.Expr))
+	}
+	if c.Negate {
+		return jen.Op("!").Add(operand)
+	}
+	return operand
+}
+
+// stated returns the expression that a condition says must hold, if it needs nothing
+// around it.
+func stated(c *annotations.Condition) (*annotations.Expr, bool) {
 	switch {
-	case isNamedBool(c.Expr) && c.Negate:
-		return jen.Op("!").Bool().Parens(v.expr(c.Expr))
 	case isNamedBool(c.Expr):
-		return jen.Bool().Parens(v.expr(c.Expr))
-	case !c.Negate:
-		return v.expr(c.Expr)
+		return nil, false
+	case c.Negate:
+		return c.Expr.Opposite()
 	}
-	if opposite, ok := c.Expr.Opposite(); ok {
-		return v.expr(opposite)
-	}
-	return jen.Op("!").Add(v.operand(c.Expr))
+	return c.Expr, true
 }
 
 // isNamedBool reports whether a condition has a type of its own, which does not
@@ -112,8 +123,9 @@ func (v vars) conditions(list []*annotations.Condition) *jen.Statement {
 	}
 	var all []jen.Code
 	for _, c := range list {
-		if !c.Negate && !isNamedBool(c.Expr) && outside(c.Expr, "||") {
-			all = append(all, jen.Parens(v.expr(c.Expr)))
+		e, ok := stated(c)
+		if ok && outside(e, "||") {
+			all = append(all, jen.Parens(v.expr(e)))
 		} else {
 			all = append(all, v.condition(c))
 		}

@@ -221,21 +221,9 @@ func mayPanic(conds []*annotations.Condition) bool {
 func (g *method) forbidden(conds []*annotations.Condition) *jen.Statement {
 	var alternatives []jen.Code
 	for _, cond := range conds {
-		v := g.vars()
-		switch {
-		case isNamedBool(cond.Expr) && cond.Negate:
-			alternatives = append(alternatives, jen.Bool().Parens(v.expr(cond.Expr)))
-		case isNamedBool(cond.Expr):
-			alternatives = append(alternatives, jen.Op("!").Bool().Parens(v.expr(cond.Expr)))
-		case cond.Negate:
-			alternatives = append(alternatives, v.expr(cond.Expr))
-		default:
-			forbidden := jen.Op("!").Add(v.operand(cond.Expr))
-			if opposite, ok := cond.Expr.Opposite(); ok {
-				forbidden = v.expr(opposite)
-			}
-			alternatives = append(alternatives, forbidden)
-		}
+		negated := *cond
+		negated.Negate = !cond.Negate
+		alternatives = append(alternatives, g.vars().condition(&negated))
 	}
 	return join(alternatives, "||")
 }
