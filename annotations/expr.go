@@ -44,8 +44,14 @@ func (e *expr) at(n ast.Node) Pos {
 }
 
 // parseExpr parses an expression that stands in a directive. stars are the
-// offsets of the * of every [*] in it, which become _ in the syntax tree.
+// offsets of the * of every [*] in it, which become _ in the syntax tree. Comments
+// become blanks, so that whoever puts the text into other code need not know them.
 func (c *checker) parseExpr(text piece, stars []int) (*expr, bool) {
+	for _, t := range tokenize(text.text).tokens {
+		if t.tok == token.COMMENT {
+			text.text = text.text[:t.off] + strings.Repeat(" ", t.end-t.off) + text.text[t.end:]
+		}
+	}
 	src := []byte(text.text)
 	for _, off := range stars {
 		src[off] = '_'
@@ -369,7 +375,8 @@ func (c *checker) build(s *scope, e *expr, node ast.Expr) *Expr {
 	}
 	all := e.span(node)
 	if node == e.node {
-		all = span{0, len(e.text)}
+		blanks := len(e.text) - len(strings.TrimLeft(e.text, " "))
+		all = span{blanks, blanks + len(strings.TrimSpace(e.text))}
 	}
 	out := &Expr{
 		Pos:      e.pos.sub(all.from, all.to-all.from),
