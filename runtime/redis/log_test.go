@@ -576,6 +576,8 @@ func TestMalformedMarks(t *testing.T) {
 		"not sorted":      {string(id[:]), string(value[:21]) + string(value[25:]) + string(value[21:25])},
 		"a slot too high": {string(id[:]), string(value[:25]) + "\xff\xff\xff\xff"},
 		"neither all nor": {string(id[:]), string(value[:16]) + "\x02" + string(value[17:])},
+		"no lease":        {string(id[:]), string(value[:8]) + strings.Repeat("\x00", 8) + string(value[16:])},
+		"endless lease":   {string(id[:]), string(value[:15]) + "\x80" + string(value[16:])},
 		"no id":           {"x", string(value)},
 		"zero id":         {string(zero[:]), string(value)},
 	} {

@@ -95,13 +95,14 @@ end
 -- A mark in the hash, under its id: generation (8), lease (8), whether it marks all (1),
 -- the number of its slots (4), and they (4 each), distinct and sorted.
 
--- size returns the number of slots of a mark; nil if it is none by its length. It does
--- not look at the slots: there may be very many in all marks, and while Redis looks at
--- them it does nothing else.
+-- size returns the number of slots of a mark; nil if it is none by its length, or has no
+-- lease that ends. It does not look at the slots: there may be very many in all marks,
+-- and while Redis looks at them it does nothing else.
 local function size(id, mark)
   if #id ~= 16 or id == NONE or #mark < 21 or byte(mark, 17) > 1 then return nil end
   local n = unpack('<I4', mark, 18)
   if n > MAX_SLOTS or #mark ~= 21 + 4 * n then return nil end
+  if sub(mark, 9, 16) == sub(NONE, 1, 8) or byte(mark, 16) > 127 then return nil end -- the lease
   return n
 end
 
