@@ -58,19 +58,41 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// Owner returns the node that has a key.
+// Owner returns the node that has a key, unless its slot has been moved.
 func (c *Cluster) Owner(key string) *Server {
-	n := len(c.Nodes)
-	node := c.Nodes[0]
-	node.t.Helper()
-	slot, ok := node.Do("CLUSTER", "KEYSLOT", key).(int64)
-	if !ok {
-		node.t.Fatalf("%s: the slot of %q is not a number", node.Addr(), key)
-	}
+	c.Nodes[0].t.Helper()
+	n, slot := len(c.Nodes), c.slot(key)
 	for i := range n {
 		if int(slot) < first(i+1, n) {
 			return c.Nodes[i]
 		}
 	}
 	panic("unreachable: the last node ends with the last slot")
+}
+
+func (c *Cluster) slot(key string) int64 {
+	node := c.Nodes[0]
+	node.t.Helper()
+	slot, ok := node.Do("CLUSTER", "KEYSLOT", key).(int64)
+	if !ok {
+		node.t.Fatalf("%s: the slot of %q is not a number", node.Addr(), key)
+	}
+	return slot
+}
+
+// Move moves keys, all there are in their slot, from their owner to another node, and after
+// that the slot itself. In between, when the owner sends clients there for each of the keys
+// (ASK), it calls a function.
+func (c *Cluster) Move(to *Server, between func(), keys ...string) {
+	to.t.Helper()
+	from, slot := c.Owner(keys[0]), strconv.FormatInt(c.slot(keys[0]), 10)
+	id := func(s *Server) string { return s.text("CLUSTER", "MYID") }
+	to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", id(from))
+	from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", id(to))
+	const timeout = "10000" // milliseconds
+	from.Do(append([]string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.port), "", "0", timeout, "KEYS"}, keys...)...)
+	between()
+	for _, node := range []*Server{to, from} {
+		node.Do("CLUSTER", "SETSLOT", slot, "NODE", id(to))
+	}
 }

@@ -29,10 +29,23 @@ func TestCluster(t *testing.T) {
 		t.Errorf("addresses %q", got)
 	}
 
-	node := c.Owner("a")
+	from, to := c.Owner("{a}1"), c.Owner("b")
+	if from == to {
+		to = c.Owner("c")
+	}
+	c.Move(to, func() {
+		if _, err := from.Try("GET", "{a}1"); err == nil || !strings.Contains(err.Error(), "ASK") {
+			t.Errorf("a node whose key has been moved: %v", err)
+		}
+	}, "{a}1", "{a}2", "a")
+	if got := to.Do("GET", "{a}2"); got != "value" {
+		t.Errorf("the node that a key was moved to has %v", got)
+	}
+
+	node := c.Owner("b")
 	node.RestartEmpty()
 	Until(t, "the node is back in the cluster", func() bool {
-		reply, err := node.Try("GET", "a")
+		reply, err := node.Try("GET", "b")
 		if err == nil && reply != nil {
 			t.Fatalf("it still has %v", reply)
 		}

@@ -110,10 +110,15 @@ func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.Log
 // Redis carries them out together if it receives them together, as it mostly does. A
 // transaction would see to it, but is refused when the memory limit is reached.
 func (t *Tier) trySnapshot(ctx context.Context, c *clients, condemned uint64) (snapshot cacheruntime.LogSnapshot, ok bool, err error) {
-	b := c.log.B()
-	replies := c.log.DoMulti(ctx,
-		// As a blocking command it gets a connection of its own, so that nothing else waits
-		// behind the many bytes to come.
+	// On a connection of its own, so that nothing else waits behind the many bytes to come.
+	// It follows no redirect: rueidis 1.0.79 panics where a node of a cluster redirects
+	// several commands (ASK), one of which is a blocking one. The next attempt goes to the
+	// right node.
+	own, release := c.log.Dedicate()
+	defer release()
+	b := own.B()
+	replies := own.DoMulti(ctx,
+		// As a blocking command it has as long as ctx.
 		b.Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.keys))).Keys(t.keys...).
 			Args(append(candidate(), string(little.AppendUint64(nil, condemned)))...).Blocking(),
 		// Not marked as the read-only command that it is: it is not for replicas.

@@ -545,6 +545,38 @@ func TestMalformedRecord(t *testing.T) {
 	}
 }
 
+// While the slot of the log is moved to another node of a cluster there is no snapshot, and
+// afterwards there is, with the marks.
+func TestSlotOfTheLogMoves(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 3)
+	tier := open(t, cluster.Nodes[0])
+	r := record(1)
+	r.Mark = mark(1) // so that all keys are there
+	before := mustAppend(t, tier, cacheruntime.LogPosition{}, r).Head
+	to := cluster.Nodes[0]
+	if to == cluster.Owner(tier.keys[0]) {
+		to = cluster.Nodes[1]
+	}
+	cluster.Move(to, func() {
+		if got, err := tier.Snapshot(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "ASK") {
+			t.Errorf("while it is moved: %+v, %v", got, err)
+		}
+	}, tier.keys...)
+	var got cacheruntime.LogSnapshot
+	redistest.Until(t, "there is a snapshot", func() (ok bool) {
+		var err error
+		got, err = tier.Snapshot(t.Context(), 0)
+		return err == nil
+	})
+	if got.At.Epoch == before.Epoch || len(got.Marks) != 1 || got.Marks[0].ID != r.Mark.ID {
+		t.Errorf("%+v", got)
+	}
+	if reply := mustAppend(t, tier, got.At, record(2)); !reply.Known {
+		t.Errorf("%+v", reply)
+	}
+}
+
 // A word that is too high is of no record.
 func TestMalformedTable(t *testing.T) {
 	t.Parallel()
