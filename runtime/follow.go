@@ -197,6 +197,11 @@ func (l *sharedLog) stepOnce() error {
 // reports what is left.
 func (l *sharedLog) close() error {
 	l.stop()
+	l.mu.Lock()
+	if l.retell.stale {
+		l.enqueue(marks{all: true}, marks{}, nil, 1)
+	}
+	l.mu.Unlock()
 	err := l.deliver()
 	l.mu.Lock()
 	l.closing = true

@@ -632,3 +632,45 @@ func TestSharedSoftWithoutAnAnswer(t *testing.T) {
 		m.tier.Heal()
 	})
 }
+
+// Who logs may ask the cache how it stands, also when a new epoch has begun.
+func TestSharedLoggerAsks(t *testing.T) {
+	s := newSite(t)
+	members := make(chan *member, 1)
+	logged := make(chan bool, 1)
+	a := s.join(cacheruntime.WithLogger(slog.New(onRecord{slog.DiscardHandler, func() {
+		select {
+		case a := <-members:
+			answered := make(chan struct{})
+			go func() {
+				defer close(answered)
+				a.cache.Stats()
+			}()
+			select {
+			case <-answered:
+				logged <- true
+			case <-time.After(10 * time.Second): // not in a bubble: who waits for a mutex keeps its time from passing
+				logged <- false
+			}
+		default:
+		}
+	}})))
+	members <- a
+	s.shared.Flush()
+	if !<-logged {
+		t.Error("Stats does not return while a new epoch is logged")
+	}
+}
+
+// onRecord is a handler of logs that calls a function for each.
+type onRecord struct {
+	slog.Handler
+	do func()
+}
+
+func (h onRecord) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h onRecord) Handle(context.Context, slog.Record) error {
+	h.do()
+	return nil
+}

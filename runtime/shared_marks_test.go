@@ -300,6 +300,69 @@ func TestSharedCommitThatTakesLong(t *testing.T) {
 	})
 }
 
+// A renewal that its process has given up arrives after the next one, and the process ends.
+// The mark ends with its lease all the same.
+func TestSharedRenewalsOutOfOrder(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		a, b := s.join(), s.joinGuarded()
+		a.expectHits(1)
+		over := make(chan struct{})
+		defer close(over)
+		generation := func() uint64 {
+			marks := s.shared.Marks()
+			if len(marks) != 1 {
+				t.Fatalf("%d marks", len(marks))
+			}
+			return marks[0].Generation
+		}
+		go b.commit(1, func() {
+			b.tier.SetFaults(cachetest.Faults{Request: once(late(2*time.Second), "Append")})
+			for generation() < 2 { // the first renewal is late, and has been given up
+				pass(time.Millisecond)
+			}
+			for generation() == 2 {
+				pass(time.Millisecond)
+			}
+			b.tier.Cut()
+			<-over
+		})
+		pass(5 * fullLease)
+		s.expectNoMarks()
+		a.expectHits(1)
+	})
+}
+
+// While a process ends the leases of many marks, one after the other, it renews its own.
+func TestSharedRenewalsWhileLeasesEnd(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		const lease, others = 2 * time.Second, 1000
+		a := s.join(cacheruntime.WithGuardedWrites(lease))
+		for i := range uint32(others) { // of a process that has ended
+			s.append(cacheruntime.LogRecord{Mark: cacheruntime.LogMark{
+				ID: cacheruntime.LogID{1, byte(i), byte(i >> 8)}, Slots: []uint32{i}, Lease: lease / 2,
+			}})
+		}
+		a.tier.SetFaults(cachetest.Faults{Request: only(late(lease/10), "Append")})
+		a.commit(1, func() {
+			own := func(m cacheruntime.LogMark) bool { return m.Lease == lease }
+			renewed := func() uint64 {
+				marks := s.shared.Marks()
+				return marks[slices.IndexFunc(marks, own)].Generation
+			}
+			for range 5 {
+				before := renewed()
+				pass(lease)
+				if after := renewed(); after == before {
+					t.Errorf("renewed %d times, and not once more for a whole lease", after)
+				}
+			}
+			if n := len(s.shared.Marks()); n == 1 || n > others {
+				t.Errorf("too weak: there are %d marks", n)
+			}
+		})
+	})
+}
+
 // A guarded write that cannot be marked is refused, and leaves no mark.
 func TestSharedRefused(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {

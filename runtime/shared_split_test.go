@@ -112,6 +112,36 @@ func TestSharedSplitBrain(t *testing.T) {
 	}
 }
 
+// A process that is closed before it could tell the successor does so, or says that it has not.
+func TestSharedClosedBeforeToldAgain(t *testing.T) {
+	for _, reachable := range []bool{true, false} {
+		t.Run(fmt.Sprintf("reachable %t", reachable), func(t *testing.T) {
+			onSite(t, func(t *testing.T, s *site) {
+				successor := cachetest.NewShared(t)
+				writer, m := s.joinMover(successor, false)
+				s.shared = successor
+				b := s.join()
+				b.expectHits(1)
+				writer.write(1)
+				m.successor.SetFaults(cachetest.Faults{Request: only(broken, "Append")})
+				m.move(true)
+				pass(5 * bound) // it has come over, and could tell nothing
+				if reachable {
+					m.successor.SetFaults(cachetest.Faults{})
+				}
+				err := writer.cache.Close()
+				if errors.Is(err, cacheruntime.ErrUndelivered) == reachable {
+					t.Errorf("closing: %v", err)
+				}
+				pass(bound)
+				if reachable {
+					b.expectHits(1)
+				}
+			})
+		})
+	}
+}
+
 // More processes come over to another server than its log keeps records. Each is outrun by the
 // others' invalidations, but no process makes one more than once.
 func TestSharedManyComeOver(t *testing.T) {

@@ -50,7 +50,7 @@ func (l *sharedLog) addMark(m LogMark) {
 	m.Slots, m.Lease = tableSlots(m.Slots), min(max(m.Lease, 1), maxLease) // whoever has made it
 	due := time.Now().Add(m.Lease).Add(rand.N(m.Lease/8 + 1))              // not everybody at once
 	if o := l.marks[m.ID]; o != nil {
-		if m.Generation > o.Generation {
+		if m.Generation != o.Generation { // as in the log, which renewals may reach in another order
 			o.Generation, o.due = m.Generation, due
 		}
 		return
@@ -90,7 +90,8 @@ func (l *sharedLog) renewMarks() error {
 	return nil
 }
 
-// endLeases appends the ends of marks whose leases are over.
+// endLeases appends the ends of marks whose leases are over, for a while: there may be many,
+// and what comes before it in a step must not wait for all of them.
 func (l *sharedLog) endLeases() error {
 	now := time.Now()
 	var ends []LogRecord
@@ -105,7 +106,10 @@ func (l *sharedLog) endLeases() error {
 		})
 	}
 	l.mu.Unlock()
-	for _, r := range ends {
+	for i, r := range ends {
+		if i > 0 && time.Since(now) > maxPause {
+			break // the others are still due
+		}
 		if !l.isOutstanding(r.Release[0]) {
 			continue // what the others have ended since need not be tried
 		}

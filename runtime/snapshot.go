@@ -59,14 +59,15 @@ func (l *sharedLog) reread(condemned uint64, first bool) error {
 	}
 	s, err := l.shared.Snapshot(l.ctx, condemned)
 	l.mu.Lock()
+	last := l.at.Epoch
 	if err == nil {
-		last := l.at.Epoch
-		if err = l.install(&s); err == nil && last != 0 && last != s.At.Epoch {
-			l.cache.problems.warn("the log that processes share has begun a new epoch, as after a flush, a restart or a failover of the server: everything is loaded again")
-		}
+		err = l.install(&s)
 	}
 	l.heard(err)
 	l.mu.Unlock()
+	if err == nil && last != 0 && last != s.At.Epoch { // not under l.mu: the logger may ask the cache for its Stats
+		l.cache.problems.warn("the log that processes share has begun a new epoch, as after a flush, a restart or a failover of the server: everything is loaded again")
+	}
 	if !errors.Is(err, ErrMalformed) {
 		return err
 	}

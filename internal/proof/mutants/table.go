@@ -810,7 +810,7 @@ var Table = []Mutant{
 	{
 		Name:    "mark-ended-locally",
 		Rule:    "A mark ends with a record, not by the clock of one process.",
-		Patches: []weave.Patch{at("sharedmarks.go", "	l.mu.Unlock()\n	for _, r := range ends {\n", "	for _, r := range ends {\n		r.Number = l.at.Number\n		l.enter(&r)\n	}\n	ends = nil\n	l.mu.Unlock()\n	for _, r := range ends {\n")},
+		Patches: []weave.Patch{at("sharedmarks.go", "	l.mu.Unlock()\n	for i, r := range ends {\n", "	for _, r := range ends {\n		r.Number = l.at.Number\n		l.enter(&r)\n	}\n	ends = nil\n	l.mu.Unlock()\n	for i, r := range ends {\n")},
 		Package: Runtime,
 		Run:     "^(TestSharedLeaseEnds)$",
 	},
@@ -841,6 +841,20 @@ var Table = []Mutant{
 		Patches: []weave.Patch{at("sharedmarks.go", "			l.enqueue(marks{}, marks{}, []LogRelease{{ID: h.id}}, 0)\n", "")},
 		Package: Runtime,
 		Run:     "^(TestSharedRenewalBehindTheRelease)$",
+	},
+	{
+		Name:    "late-renewal-ignored",
+		Rule:    "A mark is outstanding in the generation that the log has, which is not the last one if renewals overtake each other.",
+		Patches: []weave.Patch{at("sharedmarks.go", "if m.Generation != o.Generation {", "if m.Generation > o.Generation {")},
+		Package: Runtime,
+		Run:     "^(TestSharedRenewalsOutOfOrder)$",
+	},
+	{
+		Name:    "all-leases-at-once",
+		Rule:    "Who ends the leases of many marks renews its own meanwhile.",
+		Patches: []weave.Patch{at("sharedmarks.go", "if i > 0 && time.Since(now) > maxPause {", "if i < 0 {")},
+		Package: Runtime,
+		Run:     "^(TestSharedRenewalsWhileLeasesEnd)$",
 	},
 	{
 		Name:    "doubt-not-entered",
@@ -906,6 +920,13 @@ var Table = []Mutant{
 		Patches: []weave.Patch{at("follow.go", "	err := l.deliver()\n	l.mu.Lock()\n	l.closing", "	var err error\n	l.mu.Lock()\n	l.closing")},
 		Package: Runtime,
 		Run:     "^(TestSharedClose)$",
+	},
+	{
+		Name:    "closed-before-told-again",
+		Rule:    "It tells another server as well that everything is to be invalidated.",
+		Patches: []weave.Patch{at("follow.go", "	if l.retell.stale {\n		l.enqueue", "	if false {\n		l.enqueue")},
+		Package: Runtime,
+		Run:     "^(TestSharedClosedBeforeToldAgain)$",
 	},
 	{
 		Name:    "closed-in-silence",
