@@ -46,6 +46,10 @@
 // then begins a new history; so does the repl-backlog-ttl, an hour by default, for which the
 // last replica has been gone.
 //
+// While a cluster moves the hash slot of the log to another node, the log can neither be asked
+// nor told, as in an outage, for most of the time. Then it goes on there, in a new epoch.
+// Nothing stands still where other slots are moved.
+//
 // As a restart begins an epoch, all that persistence keeps of use are marks, which processes
 // enter again. A server that has save points, and stop-writes-on-bgsave-error, refuses every
 // script of the log (MISCONF), those that only prove it included, while it cannot write to its
