@@ -25,7 +25,8 @@ type clients struct {
 	entries rueidis.Client
 	log     rueidis.Client     // which need not wait for entries; the same if it is the application's
 	owned   bool               // they are to be closed
-	stop    context.CancelFunc // ends what they leave behind
+	ctx     context.Context    // ends when they are closed, or would be
+	stop    context.CancelFunc // ends it, and what they leave behind
 	groups  []group            // of entries; one, or several that are of as many slots each
 }
 
@@ -123,7 +124,7 @@ func (t *Tier) connect() error {
 // makeClients returns clients of servers that it has checked.
 func (t *Tier) makeClients() (_ *clients, err error) {
 	ctx, stop := context.WithCancel(t.ctx)
-	c := &clients{entries: t.options.Client, log: t.options.Client, owned: t.options.Client == nil, stop: stop}
+	c := &clients{entries: t.options.Client, log: t.options.Client, owned: t.options.Client == nil, ctx: ctx, stop: stop}
 	defer func() {
 		if err != nil {
 			c.close()

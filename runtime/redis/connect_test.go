@@ -386,6 +386,46 @@ func TestOwnClientWithoutServer(t *testing.T) {
 	exercise(t, tier)
 }
 
+// What it still waits for, or sends again, is given up by a tier that is closed.
+func TestCloseLeavesWhatAnOwnClientWaitsFor(t *testing.T) {
+	t.Parallel()
+	for name, stop := range map[string]func(*redistest.Server){
+		"gone": (*redistest.Server).Kill, // reading is tried again until there is a server
+		"hung": (*redistest.Server).Pause,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t)
+			client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ConnWriteTimeout: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			tier, err := Open(t.Context(), Options{Client: client, Namespace: "test", LogTimeout: 10 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop(s)
+			defer s.Kill() // so that the client can be closed
+			_, reading := tier.Get(t.Context(), []string{"k"})
+			storing := tier.Set(t.Context(), []cacheruntime.SharedEntry{{Key: "k", Entry: []byte("v"), TTL: time.Minute}})
+			_, locking := tier.Lock(t.Context(), "k", "me", time.Minute)
+			unlocking := tier.Unlock(t.Context(), "k", "me")
+			for _, err := range []error{reading, storing, locking, unlocking} {
+				if err == nil {
+					t.Error("an answer from nowhere")
+				}
+			}
+			closed := make(chan error, 1)
+			go func() { closed <- tier.Close() }()
+			redistest.Until(t, "the tier is closed", func() bool { return len(closed) == 1 })
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestClusterThatStartsLater(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)

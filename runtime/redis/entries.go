@@ -108,7 +108,9 @@ func (t *Tier) Lock(ctx context.Context, key, token string, ttl time.Duration) (
 			return false, err
 		}
 		defer g.sent.Release(1)
-		err := c.entries.Do(context.WithoutCancel(ctx), set).Error()
+		ctx, sent := c.sending(ctx)
+		defer sent()
+		err := c.entries.Do(ctx, set).Error()
 		if rueidis.IsRedisNil(err) {
 			return false, nil
 		}
@@ -130,7 +132,9 @@ func (t *Tier) Unlock(ctx context.Context, key, token string) error {
 			return struct{}{}, err
 		}
 		defer g.sent.Release(1)
-		return struct{}{}, unlock.Exec(context.WithoutCancel(ctx), c.entries, []string{lock}, []string{token}).Error()
+		ctx, sent := c.sending(ctx)
+		defer sent()
+		return struct{}{}, unlock.Exec(ctx, c.entries, []string{lock}, []string{token}).Error()
 	})
 	return err
 }
@@ -262,12 +266,28 @@ func (c *clients) sendTo(ctx context.Context, g *group, commands []rueidis.Compl
 		if err := g.admit(ctx, int64(len(some))); err != nil {
 			return replies, err
 		}
-		got := c.entries.DoMulti(context.WithoutCancel(ctx), some...) // see admit
+		sending, sent := c.sending(ctx)
+		got := c.entries.DoMulti(sending, some...)
+		sent()
 		g.sent.Release(int64(len(some)))
 		replies = append(replies, got...)
 		first = cmp.Or(first, firstError(got))
 	}
 	return replies, first
+}
+
+// sending returns the context of commands that have been admitted, and what to call when they
+// are answered. The client does not learn by it that the caller has left; see admit. But the
+// application's own may send a command again until there is a server, and is not closed with
+// the tier: there the context ends with it.
+func (c *clients) sending(ctx context.Context) (context.Context, func()) {
+	ctx = context.WithoutCancel(ctx)
+	if c.owned {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // firstError returns the first error among replies. That a key is of another type is
