@@ -507,6 +507,26 @@ func TestTheLogDoesNotWaitForEntries(t *testing.T) {
 	}
 }
 
+// Whoever waits longer than the client does is told the same as if they had not.
+func TestClientThatWaitsShorter(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	tier := open(t, s, func(o *Options) {
+		o.Timeout, o.LogTimeout = time.Hour, time.Hour
+		o.ClientOption.ConnWriteTimeout = time.Second
+	})
+	at := mustSnapshot(t, tier, 0).At
+	s.Pause()
+	defer s.Resume()
+	_, reading := tier.Get(t.Context(), []string{"k"})
+	_, proving := tier.Prove(t.Context(), at)
+	for _, err := range []error{reading, proving} {
+		if !errors.Is(err, ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || !unreachable(err, false) {
+			t.Error(err)
+		}
+	}
+}
+
 // Commands that a server which hangs has not answered do not keep a tier from being closed.
 func TestCloseOfATierWhoseServerHangs(t *testing.T) {
 	s := redistest.Start(t)

@@ -36,10 +36,11 @@ type Options struct {
 	// Options must be given there only. Client-side caching is always disabled, as nothing
 	// here uses it, and so are retries: an entry that could not be read is loaded, and the
 	// log is asked again by what follows it. Whatever SendToReplicas says, replicas are
-	// asked for entries alone. Dialer.Timeout is twice, ConnWriteTimeout three times
-	// LogTimeout by default. With sentinels, which tell of a failover, Sentinel.Dialer has
-	// by default the timeout and interval of Dialer, and Sentinel.TopologyRefreshInterval
-	// is 5 s, after which they are asked whether there was one.
+	// asked for entries alone. Dialer.Timeout is twice, ConnWriteTimeout three times the
+	// longer of Timeout and LogTimeout by default; shorter ones end what is waited for longer.
+	// With sentinels, which tell of a failover, Sentinel.Dialer has by default the timeout
+	// and interval of Dialer, and Sentinel.TopologyRefreshInterval is 5 s, after which they
+	// are asked whether there was one.
 	ClientOption rueidis.ClientOption
 
 	// Client is a client of the application's own, in place of all the above. It must not
@@ -209,12 +210,10 @@ func (o *Options) clientOption(wrong func(string, ...any)) {
 	// writes to the one that broke, while the client uses its memory for the next command.
 	// Redirections in a cluster are followed all the same.
 	c.DisableRetry = true
-	if c.Dialer.Timeout == 0 {
-		c.Dialer.Timeout = 2 * o.LogTimeout
-	}
-	if c.ConnWriteTimeout == 0 {
-		c.ConnWriteTimeout = 3 * o.LogTimeout
-	}
+	// Neither may end what is to be waited for, of which Timeout can be as long as there is.
+	longest := min(max(o.Timeout, o.LogTimeout), math.MaxInt64/3)
+	c.Dialer.Timeout = cmp.Or(c.Dialer.Timeout, 2*longest)
+	c.ConnWriteTimeout = cmp.Or(c.ConnWriteTimeout, 3*longest)
 	if s := &c.Sentinel; s.MasterSet != "" {
 		// The client itself would wait for ever, would not look whether a sentinel is still
 		// there, and would stay with a primary that was demoted if it missed the message.

@@ -124,10 +124,11 @@ func call[T any](ctx context.Context, t *Tier, limit time.Duration, f func(conte
 	defer timer.Stop()
 	select {
 	case o := <-done:
-		if errors.Is(o.err, context.DeadlineExceeded) {
-			// Not the caller's, which f is not told of: the client limits how long a
-			// connection is made.
-			return o.value, ErrTimeout
+		var late net.Error
+		if errors.As(o.err, &late) && late.Timeout() {
+			// Not the caller's, which f is not told of, so that it is not wrapped: the client
+			// limits how long a connection is made, and waited for.
+			return o.value, fmt.Errorf("%w: %v", ErrTimeout, o.err)
 		}
 		return o.value, o.err
 	case <-timer.C:

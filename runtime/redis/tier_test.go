@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -82,6 +83,24 @@ func TestOptionsReachTheClient(t *testing.T) {
 	if !slices.Equal(c.InitAddress, o.InitAddress) || c.Username != "u" || c.Password != "p" || c.TLSConfig != config || c.SelectDB != 3 ||
 		c.ClientName != "c" || !c.DisableCache || !c.DisableRetry || c.Dialer.Timeout != 2*time.Minute || c.ConnWriteTimeout != 3*time.Minute {
 		t.Errorf("%+v", c)
+	}
+}
+
+// The client does not give up what is waited for longer than the log.
+func TestOptionsOfALongTimeout(t *testing.T) {
+	for timeout, want := range map[time.Duration]time.Duration{
+		time.Minute:                   time.Minute,
+		math.MaxInt64:                 math.MaxInt64 / 3,
+		math.MaxInt64 / 3:             math.MaxInt64 / 3,
+		time.Second - time.Nanosecond: time.Second,
+	} {
+		o := Options{InitAddress: []string{"a"}, Namespace: "n", Timeout: timeout, LogTimeout: time.Second}
+		if err := o.check(); err != nil {
+			t.Fatal(err)
+		}
+		if c := o.ClientOption; c.Dialer.Timeout != 2*want || c.ConnWriteTimeout != 3*want {
+			t.Errorf("%v: %v for connecting, %v for an answer", timeout, c.Dialer.Timeout, c.ConnWriteTimeout)
+		}
 	}
 }
 
