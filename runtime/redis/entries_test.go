@@ -545,6 +545,36 @@ func TestCloseOfATierWhoseServerHangs(t *testing.T) {
 	}
 }
 
+// Nodes that each say that the other has an entry are not asked in turn for ever.
+func TestNodesThatNameEachOther(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 3)
+	tier := open(t, cluster.Nodes[0])
+	const key = "k"
+	stored := tier.key("entry", key)
+	from, to := cluster.Owner(stored), cluster.Nodes[0]
+	if to == from {
+		to = cluster.Nodes[1]
+	}
+	from.Do("CLUSTER", "SETSLOT", fmt.Sprint(from.Do("CLUSTER", "KEYSLOT", stored)), "NODE", to.Do("CLUSTER", "MYID").(string))
+	from.Do("CONFIG", "RESETSTAT")
+	to.Do("CONFIG", "RESETSTAT")
+	if _, err := tier.Get(t.Context(), []string{key}); err == nil || !strings.Contains(err.Error(), "MOVED") {
+		t.Error(err)
+	}
+	total := 0
+	for _, node := range []*redistest.Server{from, to} {
+		n, err := strconv.Atoi(node.Info("total_error_replies"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += n
+	}
+	if total < 2 || total > 2*defaultRedirections {
+		t.Errorf("%d redirections", total)
+	}
+}
+
 // A node of a cluster that hangs does not keep anybody from the entries of others, and is left
 // alone although those can be read.
 func TestNodeThatHangs(t *testing.T) {

@@ -40,14 +40,16 @@ type Options struct {
 	// longer of Timeout and LogTimeout by default; shorter ones end what is waited for longer.
 	// With sentinels, which tell of a failover, Sentinel.Dialer has by default the timeout
 	// and interval of Dialer, and Sentinel.TopologyRefreshInterval is 5 s, after which they
-	// are asked whether there was one.
+	// are asked whether there was one. ClusterOption.MaxMovedRedirections is 16 by default.
 	ClientOption rueidis.ClientOption
 
 	// Client is a client of the application's own, in place of all the above. It must not
 	// be closed before the tier, and is not closed by it. If it sends commands to replicas,
 	// those that are not read-only must not be among them. The log waits behind whatever
 	// else is sent by it: a tier without one makes two, one of which is for the log alone. With
-	// sentinels give it a Sentinel.TopologyRefreshInterval: without, a failover may escape it.
+	// sentinels give it a Sentinel.TopologyRefreshInterval: without, a failover may escape it;
+	// with a cluster a ClusterOption.MaxMovedRedirections: without, it asks two nodes that name
+	// each other in turn for as long as they do.
 	// Give it DisableRetry, too: while it sends a command again, the writer of the connection
 	// that broke may still be reading its memory.
 	Client rueidis.Client
@@ -102,6 +104,7 @@ const (
 	maxNamespaceBytes    = 64
 
 	defaultRefreshInterval = 5 * time.Second
+	defaultRedirections    = 16
 )
 
 // check fills in the defaults, and reports everything that is wrong.
@@ -214,6 +217,9 @@ func (o *Options) clientOption(wrong func(string, ...any)) {
 	longest := min(max(o.Timeout, o.LogTimeout), math.MaxInt64/3)
 	c.Dialer.Timeout = cmp.Or(c.Dialer.Timeout, 2*longest)
 	c.ConnWriteTimeout = cmp.Or(c.ConnWriteTimeout, 3*longest)
+	// Two nodes may each say that the other has a slot, until they have heard of each other.
+	// The client itself would go back and forth for as long, as fast as it can.
+	c.ClusterOption.MaxMovedRedirections = cmp.Or(c.ClusterOption.MaxMovedRedirections, defaultRedirections)
 	if s := &c.Sentinel; s.MasterSet != "" {
 		// The client itself would wait for ever, would not look whether a sentinel is still
 		// there, and would stay with a primary that was demoted if it missed the message.

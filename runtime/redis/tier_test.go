@@ -81,7 +81,8 @@ func TestOptionsReachTheClient(t *testing.T) {
 	}
 	c := o.ClientOption
 	if !slices.Equal(c.InitAddress, o.InitAddress) || c.Username != "u" || c.Password != "p" || c.TLSConfig != config || c.SelectDB != 3 ||
-		c.ClientName != "c" || !c.DisableCache || !c.DisableRetry || c.Dialer.Timeout != 2*time.Minute || c.ConnWriteTimeout != 3*time.Minute {
+		c.ClientName != "c" || !c.DisableCache || !c.DisableRetry || c.Dialer.Timeout != 2*time.Minute || c.ConnWriteTimeout != 3*time.Minute ||
+		c.ClusterOption.MaxMovedRedirections != 16 {
 		t.Errorf("%+v", c)
 	}
 }
