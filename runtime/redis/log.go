@@ -18,6 +18,10 @@ const (
 	// waitFor is how long Wait waits for records: less than what proxies and
 	// firewalls take for an idle connection.
 	waitFor = 2 * time.Second
+	// lateness is how much longer than that Wait waits at least, whatever LogTimeout is:
+	// servers look every 100 ms for whom they have kept waiting for long enough, and busy
+	// ones less often.
+	lateness = time.Second
 	// snapshotTimeouts is how many times LogTimeout a snapshot gets.
 	snapshotTimeouts = 10
 	// snapshotAttempts is how often it is tried, as others append meanwhile.
@@ -137,7 +141,7 @@ func (t *Tier) Wait(ctx context.Context, from cacheruntime.LogPosition) error {
 	if err != nil {
 		return err
 	}
-	_, err = call(ctx, t, waitFor+t.options.LogTimeout, func(ctx context.Context) (struct{}, error) {
+	_, err = call(ctx, t, waitFor+max(t.options.LogTimeout, lateness), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.log.Do(ctx, c.log.B().Xread().Count(1).Block(waitFor.Milliseconds()).Streams().
 			Key(t.keys[0]).Id(strconv.FormatUint(from.Number, 10)+"-0").Build().UnblockOnCancel()).Error()
 	})

@@ -71,7 +71,8 @@ type Options struct {
 	// the least 1 ms.
 	Timeout time.Duration
 	// LogTimeout is how long a command of the log is waited for, but for a snapshot,
-	// which gets ten times as long. The default is 1 s, the least 1 ms.
+	// which gets ten times as long, and for the wait for records, which may be 2 s and as long
+	// as that, or 1 s if that is longer. The default is 1 s, the least 1 ms.
 	LogTimeout time.Duration
 
 	// LogLength is how many records the log keeps, or some more. The default is 100,000,
