@@ -198,6 +198,13 @@ func (o *Options) clientOption(wrong func(string, ...any)) {
 	if slices.Contains(o.InitAddress, "") {
 		wrong("InitAddress has an address that is empty: name a server, such as 127.0.0.1:6379")
 	}
+	for i, address := range o.InitAddress {
+		if strings.Contains(address, "://") || strings.Contains(address, "@") {
+			// Not told: it may have a password, and errors are logged.
+			wrong("InitAddress[%d] is a URL, or has a user or password: give host:port, such as 127.0.0.1:6379, "+
+				"and Username, Password, TLSConfig and SelectDB in their own fields of Options", i)
+		}
+	}
 	c.InitAddress = append([]string(nil), o.InitAddress...) // the client may shuffle it
 	if c.ReplicaOnly {
 		wrong("ClientOption.ReplicaOnly cannot be used: the log is on the primary; SendToReplicas can send reads of entries to replicas")

@@ -105,6 +105,20 @@ func TestOptionsOfALongTimeout(t *testing.T) {
 	}
 }
 
+// Addresses are named in errors, but not with a password.
+func TestPasswordInAnAddress(t *testing.T) {
+	dial := func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) { return nil, io.EOF }
+	for _, address := range []string{"redis://:hunter2@127.0.0.1:1", "rediss://127.0.0.1:1/hunter2", "user:hunter2@127.0.0.1:1"} {
+		for _, option := range []rueidis.ClientOption{{}, {DialCtxFn: dial}} {
+			_, err := Open(t.Context(), Options{InitAddress: []string{"127.0.0.1:1", address}, Namespace: "test", ClientOption: option})
+			if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "InitAddress[1]") ||
+				strings.Contains(err.Error(), "InitAddress[0]") || !strings.Contains(err.Error(), "give host:port") {
+				t.Errorf("%s: %v", address, err)
+			}
+		}
+	}
+}
+
 // Sentinels are waited for no longer than servers, and asked now and then.
 func TestOptionsOfSentinels(t *testing.T) {
 	of := func(option rueidis.ClientOption) rueidis.SentinelOption {
@@ -204,7 +218,7 @@ func TestOpenTellsWhatItHasFound(t *testing.T) {
 		"a password":      {[]string{locked.Addr()}, "the server wants a password (NOAUTH): set Options.Password", nil},
 		"two servers": {[]string{redistest.Start(t).Addr(), redistest.Start(t).Addr()}, "This instance has cluster support disabled: " +
 			"several addresses are those of a cluster, or of sentinels if ClientOption.Sentinel says so; of a single server give one", nil},
-		"a URL": {[]string{"redis://127.0.0.1:6379"}, "dial tcp: address redis://127.0.0.1:6379: too many colons in address: an address is host:port", nil},
+		"no port": {[]string{"127.0.0.1"}, "dial tcp: address 127.0.0.1: missing port in address: an address is host:port", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
