@@ -209,6 +209,10 @@ func (o *Options) clientOption(wrong func(string, ...any)) {
 	if c.ReplicaOnly {
 		wrong("ClientOption.ReplicaOnly cannot be used: the log is on the primary; SendToReplicas can send reads of entries to replicas")
 	}
+	if c.BlockingPoolSize == 1 {
+		wrong("ClientOption.BlockingPoolSize is 1; it must be at least 2, or 0 for %d: a snapshot would wait behind the wait for records",
+			rueidis.DefaultPoolSize)
+	}
 
 	if c.RetryDelay != nil {
 		wrong("ClientOption.RetryDelay cannot be used: the client does not retry, what fails is tried again later")

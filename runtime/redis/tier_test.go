@@ -47,6 +47,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"TLS twice":           {func(o *Options) { o.ClientOption.TLSConfig = new(tls.Config) }, "ClientOption has TLSConfig"},
 		"database twice":      {func(o *Options) { o.ClientOption.SelectDB = 1 }, "ClientOption has SelectDB"},
 		"replicas only":       {func(o *Options) { o.ClientOption.ReplicaOnly = true }, "ReplicaOnly"},
+		"a pool of one":       {func(o *Options) { o.ClientOption.BlockingPoolSize = 1 }, "BlockingPoolSize is 1; it must be at least 2"},
 		"retries": {func(o *Options) {
 			o.ClientOption.RetryDelay = func(int, rueidis.Completed, error) time.Duration { return 0 }
 		}, "ClientOption.RetryDelay"},
