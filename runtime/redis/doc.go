@@ -50,6 +50,10 @@
 // nor told, as in an outage, for most of the time. Then it goes on there, in a new epoch.
 // Nothing stands still where other slots are moved.
 //
+// Whoever else can write into the log can make every process take memory: the record that wakes
+// one up is read whole, as no command reads a part of it, and only the server bounds its size
+// (proto-max-bulk-len, 512 MB by default, for each field).
+//
 // As a restart begins an epoch, all that persistence keeps of use are marks, which processes
 // enter again. A server that has save points, and stop-writes-on-bgsave-error, refuses every
 // script of the log (MISCONF), those that only prove it included, while it cannot write to its
