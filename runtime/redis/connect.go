@@ -201,6 +201,9 @@ func (d *dialer) explain(err error) error {
 }
 
 func (d *dialer) dial(ctx context.Context, address string, by *net.Dialer, config *tls.Config) (net.Conn, error) {
+	if err := d.ctx.Err(); err != nil {
+		return nil, err // AfterFunc cancels in a goroutine, which a connection may be faster than
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()

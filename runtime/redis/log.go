@@ -118,8 +118,8 @@ func (t *Tier) trySnapshot(ctx context.Context, c *clients, condemned uint64) (s
 	// It follows no redirect: rueidis 1.0.79 panics where a node of a cluster redirects
 	// several commands (ASK), one of which is a blocking one. The next attempt goes to the
 	// right node.
-	own, release := c.log.Dedicate()
-	defer release()
+	own, _ := c.log.Dedicate()
+	defer own.Close() // to give it back would take commands that the user may not be allowed
 	b := own.B()
 	replies := own.DoMulti(ctx,
 		// As a blocking command it has as long as ctx.
