@@ -10,6 +10,7 @@ import (
 	"go/types"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // An expr is an expression that has been parsed and type-checked.
@@ -47,9 +48,11 @@ func (e *expr) at(n ast.Node) Pos {
 // offsets of the * of every [*] in it, which become _ in the syntax tree. Comments
 // become blanks, so that whoever puts the text into other code need not know them.
 func (c *checker) parseExpr(text piece, stars []int) (*expr, bool) {
-	for _, t := range tokenize(text.text).tokens {
-		if t.tok == token.COMMENT {
-			text.text = text.text[:t.off] + strings.Repeat(" ", t.end-t.off) + text.text[t.end:]
+	if scan := tokenize(text.text); len(scan.errs) == 0 { // the parser tells of errors better
+		for _, t := range scan.tokens {
+			if t.tok == token.COMMENT {
+				text.text = text.text[:t.off] + strings.Repeat(" ", t.end-t.off) + text.text[t.end:]
+			}
 		}
 	}
 	src := []byte(text.text)
@@ -375,8 +378,9 @@ func (c *checker) build(s *scope, e *expr, node ast.Expr) *Expr {
 	}
 	all := e.span(node)
 	if node == e.node {
-		blanks := len(e.text) - len(strings.TrimLeft(e.text, " "))
-		all = span{blanks, blanks + len(strings.TrimSpace(e.text))}
+		left := strings.TrimLeftFunc(e.text, unicode.IsSpace)
+		all.from = len(e.text) - len(left)
+		all.to = all.from + len(strings.TrimSpace(left))
 	}
 	out := &Expr{
 		Pos:      e.pos.sub(all.from, all.to-all.from),

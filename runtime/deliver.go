@@ -133,7 +133,7 @@ func (l *sharedLog) deliver() error {
 	for split := false; ; {
 		l.mu.Lock()
 		q := l.queue
-		if q.writes == 0 && len(q.release) == 0 {
+		if q.writes == 0 && !q.stale.any() && len(q.release) == 0 {
 			l.mu.Unlock()
 			return nil
 		}

@@ -199,7 +199,7 @@ func (l *sharedLog) close() error {
 	l.stop()
 	l.mu.Lock()
 	if l.retell.stale {
-		l.enqueue(marks{all: true}, marks{}, nil, 1)
+		l.enqueue(marks{all: true}, marks{}, nil, 0)
 	}
 	l.mu.Unlock()
 	err := l.deliver()
@@ -208,13 +208,18 @@ func (l *sharedLog) close() error {
 	l.mu.Unlock()
 	l.calls.Wait()
 	l.mu.Lock()
-	left := l.queue.writes
+	left := l.queue
 	l.mu.Unlock()
-	if left > 0 {
-		err = fmt.Errorf("%w, and the cache is closed: other processes may serve what %d %s stale until it expires: %w",
-			ErrUndelivered, left, plural(uint64(left), "invalidation made", "invalidations made"), cmp.Or(err, errShutDown))
-	} else {
-		err = nil
+	what := ""
+	switch {
+	case left.writes > 0:
+		what = fmt.Sprintf("what %d %s stale", left.writes, plural(uint64(left.writes), "invalidation made", "invalidations made"))
+	case left.stale.any():
+		what = "what another server was yet to be told of"
+	default:
+		return l.shared.Close()
 	}
+	err = fmt.Errorf("%w, and the cache is closed: other processes may serve %s until it expires: %w",
+		ErrUndelivered, what, cmp.Or(err, errShutDown))
 	return joined(err, l.shared.Close())
 }

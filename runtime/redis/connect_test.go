@@ -184,6 +184,49 @@ func TestServerThatIsNotReady(t *testing.T) {
 func TestServerThatCannotSave(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "--enable-protected-configs", "yes")
+	failToSave(t, s)
+	tier := openRetrying(t, retrying(s.Addr()))
+	if _, err := tier.Prove(t.Context(), cacheruntime.LogPosition{}); err == nil || !strings.Contains(err.Error(), "MISCONF") {
+		t.Errorf("proving: %v", err)
+	}
+	s.Do("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+	works(t, tier)
+}
+
+// It refuses a PING as well, which the client panics at where it sends one of its own.
+func TestServersThatRefuseToPing(t *testing.T) {
+	t.Parallel()
+	refuses := func(t *testing.T, tier *Tier, refusal string) {
+		for range 3 {
+			if _, err := tier.Snapshot(t.Context(), 0); err == nil || !strings.Contains(err.Error(), refusal) {
+				t.Errorf("a snapshot: %v", err)
+			}
+		}
+	}
+	t.Run("cannot save", func(t *testing.T) {
+		s := redistest.Start(t, "--enable-protected-configs", "yes")
+		tier := open(t, s)
+		failToSave(t, s)
+		refuses(t, tier, "MISCONF")
+	})
+	t.Run("cannot save, in a cluster", func(t *testing.T) {
+		cluster := redistest.StartCluster(t, 3, "--enable-protected-configs", "yes")
+		tier := open(t, cluster.Nodes[0])
+		failToSave(t, cluster.Owner(tier.keys[0]))
+		refuses(t, tier, "MISCONF")
+	})
+	t.Run("a replica without its primary", func(t *testing.T) {
+		s := redistest.Start(t)
+		tier := open(t, s)
+		s.Do("CONFIG", "SET", "replica-serve-stale-data", "no")
+		s.Do("REPLICAOF", "127.0.0.1", "1")
+		refuses(t, tier, "READONLY")
+	})
+}
+
+// failToSave has a server fail to write to its disk.
+func failToSave(t *testing.T, s *redistest.Server) {
+	t.Helper()
 	s.Do("CONFIG", "SET", "save", "3600 1")
 	dir := filepath.Join(t.TempDir(), "gone")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -195,12 +238,6 @@ func TestServerThatCannotSave(t *testing.T) {
 	}
 	s.Do("BGSAVE")
 	redistest.Until(t, "saving has failed", func() bool { return s.Info("rdb_last_bgsave_status") == "err" })
-	tier := openRetrying(t, retrying(s.Addr()))
-	if _, err := tier.Prove(t.Context(), cacheruntime.LogPosition{}); err == nil || !strings.Contains(err.Error(), "MISCONF") {
-		t.Errorf("proving: %v", err)
-	}
-	s.Do("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
-	works(t, tier)
 }
 
 // Nor is a server that loads its data.

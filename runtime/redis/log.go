@@ -114,15 +114,19 @@ func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.Log
 // Redis carries them out together if it receives them together, as it mostly does. A
 // transaction would see to it, but is refused when the memory limit is reached.
 func (t *Tier) trySnapshot(ctx context.Context, c *clients, condemned uint64) (snapshot cacheruntime.LogSnapshot, ok bool, err error) {
-	// On a connection of its own, so that nothing else waits behind the many bytes to come.
-	// It follows no redirect: rueidis 1.0.79 panics where a node of a cluster redirects
-	// several commands (ASK), one of which is a blocking one. The next attempt goes to the
-	// right node.
-	own, _ := c.log.Dedicate()
-	defer own.Close() // to give it back would take commands that the user may not be allowed
-	b := own.B()
-	replies := own.DoMulti(ctx,
-		// As a blocking command it has as long as ctx.
+	do, b := c.log.DoMulti, c.log.B()
+	if c.log.Mode() == rueidis.ClientModeCluster {
+		// rueidis 1.0.79 panics where a node redirects several commands (ASK), one of which is
+		// a blocking one. This follows no redirect, and the next attempt goes to the right
+		// node. It is closed, as giving it back takes commands that may not be allowed, and
+		// panics where the server refuses a PING.
+		own, _ := c.log.Dedicate()
+		defer own.Close()
+		do = own.DoMulti
+	}
+	replies := do(ctx,
+		// As a blocking command it gets a connection of its own, so that nothing else waits
+		// behind the many bytes to come.
 		b.Arbitrary("EVAL", t.scripts.snapshot, strconv.Itoa(len(t.keys))).Keys(t.keys...).
 			Args(append(candidate(), string(little.AppendUint64(nil, condemned)))...).Blocking(),
 		// Not marked as the read-only command that it is: it is not for replicas.

@@ -931,7 +931,7 @@ var Table = []Mutant{
 	{
 		Name:    "closed-in-silence",
 		Rule:    "It says what it could not.",
-		Patches: []weave.Patch{at("follow.go", "	if left > 0 {\n", "	if false {\n")},
+		Patches: []weave.Patch{at("follow.go", "	case left.writes > 0:\n", "	case false:\n")},
 		Package: Runtime,
 		Run:     "^(TestSharedClose)$",
 	},
