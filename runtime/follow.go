@@ -193,11 +193,12 @@ func (l *sharedLog) stepOnce() error {
 	return cmp.Or(told, l.prove())
 }
 
-// close ends the follower, tells the log what is queued if that can be done, and
-// reports what is left.
+// close ends the follower, tells the log what it is yet to be told if that can be done,
+// and reports what is left.
 func (l *sharedLog) close() error {
 	l.stop()
 	l.mu.Lock()
+	// What another server was to be told, which counts as nobody's invalidation.
 	if l.retell.stale {
 		l.enqueue(marks{all: true}, marks{}, nil, 0)
 	}
