@@ -236,3 +236,27 @@ func open(t *testing.T, redis string) *server {
 	}
 	return p
 }
+
+// Visitors are let finish what they do when a process ends: a write that is given up is in
+// doubt, and what it may have changed is not cached by others for a while.
+func TestTrafficEnds(t *testing.T) {
+	redis := redistest.Start(t)
+	s := open(t, redis.Addr())
+	lock, err := s.db.SQL().BeginTx(t.Context(), nil) // writes wait for it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Rollback()
+	if err := s.Traffic(visitorsEach, nil); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Until(t, "some of so many calls are writes", func() bool { return s.cache.Stats().Hits > 10_000 })
+	s.stop()
+	if err := lock.Rollback(); err != nil {
+		t.Error(err)
+	}
+	s.traffic.Wait()
+	if marks := redis.Do("HLEN", "{"+namespace+"}:marks"); marks != int64(0) {
+		t.Errorf("%v writes are in doubt", marks)
+	}
+}
