@@ -103,8 +103,10 @@ func New(opts ...Option) (*Cache, error) {
 // nothing.
 //
 // With [WithShared] it tries once more to deliver what other processes have not been
-// told, and its error says what is left. Close the cache after what writes through it:
-// of later writes they are not told, and guarded ones are refused ([ErrRefused]).
+// told, and its error says what is left ([ErrUndelivered]); that may be that a server which
+// has taken the place of another does not know what was invalidated there. Close the
+// cache after what writes through it: of later writes they are not told, and guarded ones
+// are refused ([ErrRefused]).
 func (c *Cache) Close() error {
 	if c.closed.Swap(true) {
 		return nil

@@ -200,6 +200,7 @@ func (l *sharedLog) close() error {
 	l.mu.Lock()
 	// What another server was to be told, which counts as nobody's invalidation.
 	if l.retell.stale {
+		l.retell.stale = false // but by deliver
 		l.enqueue(marks{all: true}, marks{}, nil, 0)
 	}
 	l.mu.Unlock()
@@ -210,6 +211,7 @@ func (l *sharedLog) close() error {
 	l.calls.Wait()
 	l.mu.Lock()
 	left := l.queue
+	left.stale.all = left.stale.all || l.retell.stale // it has gone over meanwhile
 	l.mu.Unlock()
 	what := ""
 	switch {

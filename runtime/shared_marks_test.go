@@ -363,6 +363,43 @@ func TestSharedRenewalsWhileLeasesEnd(t *testing.T) {
 	})
 }
 
+// So it does while it tells a new log of many marks.
+func TestSharedRenewalsWhileMarksAreToldAgain(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		const lease, others = 2 * time.Second, 1000
+		a := s.join(cacheruntime.WithGuardedWrites(lease))
+		for i := range uint32(others) {
+			s.append(cacheruntime.LogRecord{Mark: cacheruntime.LogMark{
+				ID: cacheruntime.LogID{1, byte(i), byte(i >> 8)}, Slots: []uint32{i}, Lease: time.Hour,
+			}})
+		}
+		pass(bound)
+		a.tier.SetFaults(cachetest.Faults{Request: only(late(lease/100), "Append")})
+		a.commit(1, func() {
+			s.shared.Flush()
+			pass(lease)
+			renewed := func() uint64 {
+				marks := s.shared.Marks()
+				i := slices.IndexFunc(marks, func(m cacheruntime.LogMark) bool { return m.Lease == lease })
+				if i < 0 {
+					t.Fatal("the mark of the commit is not in the new log")
+				}
+				return marks[i].Generation
+			}
+			for range 5 {
+				before := renewed()
+				pass(lease)
+				if after := renewed(); after == before {
+					t.Errorf("renewed %d times, and not once more for a whole lease", after)
+				}
+			}
+			if n := len(s.shared.Marks()); n > others {
+				t.Errorf("too weak: there are %d marks", n)
+			}
+		})
+	})
+}
+
 // A guarded write that cannot be marked is refused, and leaves no mark.
 func TestSharedRefused(t *testing.T) {
 	onSite(t, func(t *testing.T, s *site) {

@@ -146,6 +146,44 @@ func TestSharedClosedBeforeToldAgain(t *testing.T) {
 	}
 }
 
+// So does one that goes over while it is closed.
+func TestSharedClosedAsItComesOver(t *testing.T) {
+	onSite(t, func(t *testing.T, s *site) {
+		successor := cachetest.NewShared(t)
+		l := &lateSnapshot{mover: &mover{successor: successor.Tier()}, asked: make(chan struct{}, 1)}
+		s.wrap = func(t *cachetest.Tier) cacheruntime.Shared { l.Tier = t; return l }
+		writer := s.join()
+		s.wrap = nil
+		s.shared = successor
+		b := s.join()
+		b.expectHits(1)
+		writer.write(1)
+		l.move(true)
+		<-l.asked
+		err := writer.cache.Close()
+		pass(bound)
+		if want, _ := s.row(1); b.get(1) != want && !errors.Is(err, cacheruntime.ErrUndelivered) {
+			t.Errorf("what another server was not told is left in silence: %v", err)
+		}
+	})
+}
+
+// A lateSnapshot of the successor arrives when it has been called off.
+type lateSnapshot struct {
+	*mover
+	asked chan struct{}
+}
+
+func (l *lateSnapshot) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.LogSnapshot, error) {
+	s, err := l.mover.Snapshot(context.WithoutCancel(ctx), condemned)
+	if l.moved.Load() {
+		l.asked <- struct{}{}
+		<-ctx.Done()
+		pass(1)
+	}
+	return s, err
+}
+
 // More processes come over to another server than its log keeps records. Each is outrun by the
 // others' invalidations, but no process makes one more than once.
 func TestSharedManyComeOver(t *testing.T) {

@@ -172,6 +172,9 @@ func (l *sharedLog) tellAgain() error {
 	}
 	var entered []LogMark // by this process
 	for _, m := range again {
+		if err := l.renewMarks(); err != nil { // there may be many
+			return err
+		}
 		appended, err := l.append(LogRecord{Mark: m, OnlyIf: IfAbsent})
 		if err != nil {
 			return err

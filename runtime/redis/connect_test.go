@@ -526,6 +526,20 @@ func TestDialer(t *testing.T) {
 	}
 }
 
+// None is made once that has ended.
+func TestDialerEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := &dialer{ctx: ctx, option: rueidis.ClientOption{
+		DialCtxFn: func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+			t.Error("a connection is made")
+			return nil, io.EOF
+		}}}
+	if _, err := d.dial(t.Context(), "127.0.0.1:1", new(net.Dialer), nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 // Once a client is there, its connections do not end with what made it.
 func TestDialerKeeps(t *testing.T) {
 	t.Parallel()

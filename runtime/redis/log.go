@@ -89,7 +89,8 @@ func (t *Tier) prove(ctx context.Context, c *clients, from cacheruntime.LogPosit
 // read are dropped, with a new epoch: at once, or once this one is condemned for them. If
 // there are more than there can be, one of everything takes their place.
 //
-// It costs one round trip in which up to 8 MiB are sent.
+// It costs one round trip in which up to 8 MiB are sent, and on a cluster the making of a
+// connection.
 func (t *Tier) Snapshot(ctx context.Context, condemned uint64) (cacheruntime.LogSnapshot, error) {
 	c, err := t.connected(ctx, t.options.LogTimeout)
 	if err != nil {
@@ -117,8 +118,8 @@ func (t *Tier) trySnapshot(ctx context.Context, c *clients, condemned uint64) (s
 	do, b := c.log.DoMulti, c.log.B()
 	if c.log.Mode() == rueidis.ClientModeCluster {
 		// rueidis 1.0.79 panics where a node redirects several commands (ASK), one of which is
-		// a blocking one. This follows no redirect, and the next attempt goes to the right
-		// node. It is closed, as giving it back takes commands that may not be allowed, and
+		// a blocking one. This follows no redirect: it fails, and the next snapshot is asked of
+		// the right node. It is closed, as giving it back takes commands that may not be allowed, and
 		// panics where the server refuses a PING.
 		own, _ := c.log.Dedicate()
 		defer own.Close()

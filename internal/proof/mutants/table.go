@@ -857,6 +857,13 @@ var Table = []Mutant{
 		Run:     "^(TestSharedRenewalsWhileLeasesEnd)$",
 	},
 	{
+		Name:    "all-told-again-at-once",
+		Rule:    "So does who tells a new log of many marks.",
+		Patches: []weave.Patch{at("snapshot.go", "		if err := l.renewMarks(); err != nil { // there may be many\n			return err\n		}\n", "")},
+		Package: Runtime,
+		Run:     "^(TestSharedRenewalsWhileMarksAreToldAgain)$",
+	},
+	{
 		Name:    "doubt-not-entered",
 		Rule:    "A write in doubt enters a mark with its invalidation.",
 		Patches: []weave.Patch{at("deliver.go", "		record.Mark = l.doubtMark(stale)\n", "")},
@@ -924,7 +931,7 @@ var Table = []Mutant{
 	{
 		Name:    "closed-before-told-again",
 		Rule:    "It tells another server as well that everything is to be invalidated.",
-		Patches: []weave.Patch{at("follow.go", "	if l.retell.stale {\n		l.enqueue", "	if false {\n		l.enqueue")},
+		Patches: []weave.Patch{at("follow.go", "	if l.retell.stale {\n", "	if false {\n")},
 		Package: Runtime,
 		Run:     "^(TestSharedClosedBeforeToldAgain)$",
 	},
